@@ -1,0 +1,1 @@
+"""Blending: how a generated crop goes back into the picture."""

@@ -1,0 +1,17 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real networks, clips and photos; the test is skipped where it is absent."""
+    if not (SHARED / "MANIFEST.json").is_file():
+        pytest.skip("needs the folder ../shared with real networks and clips")
+    return SHARED
