@@ -1,0 +1,12 @@
+"""The blend modes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from facefusion_runner.blending.alpha import alpha
+from facefusion_runner.blending.paste import Blend
+
+BLEND_MODES: Final[Mapping[str, Blend]] = MappingProxyType({"alpha": alpha})
