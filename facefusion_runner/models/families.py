@@ -1,0 +1,117 @@
+"""Finds the code of a model's family: a file of the role's folder, or an installed package's entry point.
+
+A family's file declares `FAMILIES`, the names it answers to, and `load`. A package adds a family with
+an entry point in the group named like the folder, for example::
+
+    [project.entry-points."facefusion_runner.detectors"]
+    my_family = "my_package.my_module:load"
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from types import MappingProxyType, ModuleType
+from typing import Any, Final, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from facefusion_runner.detectors import Detector, DetectorOptions
+from facefusion_runner.encoders import Encoder
+from facefusion_runner.errors import ModelError
+from facefusion_runner.generators import Generator, GeneratorOptions
+from facefusion_runner.landmarkers import Landmarker
+from facefusion_runner.models.catalog import ModelEntry, Role
+from facefusion_runner.models.session import OpenModel
+
+FOLDERS: Final = MappingProxyType(
+    {
+        "detector": "facefusion_runner.detectors",
+        "landmarker": "facefusion_runner.landmarkers",
+        "encoder": "facefusion_runner.encoders",
+        "generator": "facefusion_runner.generators",
+    }
+)
+"""The role's folder, which is also the name of its group of entry points."""
+
+Load = Callable[..., Any]
+P = TypeVar("P", bound=BaseModel)
+
+
+def load_detector(
+    entry: ModelEntry, open_model: OpenModel, options: DetectorOptions | None = None
+) -> Detector:
+    """The detector of `entry`; ModelError for an unknown family, bad parameters or another graph."""
+    return cast(Detector, _find("detector", entry)(entry, open_model, options or DetectorOptions()))
+
+
+def load_landmarker(entry: ModelEntry, open_model: OpenModel) -> Landmarker:
+    """The landmarker of `entry`; raises as `load_detector` does."""
+    return cast(Landmarker, _find("landmarker", entry)(entry, open_model))
+
+
+def load_encoder(entry: ModelEntry, open_model: OpenModel) -> Encoder:
+    """The encoder of `entry`; raises as `load_detector` does."""
+    return cast(Encoder, _find("encoder", entry)(entry, open_model))
+
+
+def load_generator(
+    entry: ModelEntry, open_model: OpenModel, options: GeneratorOptions | None = None
+) -> Generator:
+    """The generator of `entry`; raises as `load_detector` does."""
+    return cast(Generator, _find("generator", entry)(entry, open_model, options or GeneratorOptions()))
+
+
+def parameters(entry: ModelEntry, cls: type[P]) -> P:
+    """The parameters of `entry` as the family's own class; ModelError naming the model and each bad key."""
+    try:
+        return cls.model_validate(dict(entry.parameters))
+    except ValidationError as error:
+        faults = "; ".join(
+            f"parameter {'.'.join(map(str, fault['loc'])) or '(all)'}: {fault['msg']}"
+            for fault in error.errors(include_url=False)
+        )
+        raise ModelError(f"model {entry.id} (family {entry.family}): {faults}") from None
+
+
+def families(role: Role) -> tuple[str, ...]:
+    """The names of every family of `role` that is installed, sorted; empty for a role without a folder."""
+    if role not in FOLDERS:
+        return ()
+    own = {name for module in _modules(role) for name in module.FAMILIES}
+    return tuple(sorted(own | set(metadata.entry_points(group=FOLDERS[role]).names)))
+
+
+def _find(role: Role, entry: ModelEntry) -> Load:
+    if entry.role != role:
+        raise ModelError(f"model {entry.id} is a {entry.role}, not a {role}")
+    for module in _modules(role):
+        if entry.family in module.FAMILIES:
+            return cast(Load, module.load)
+    for point in metadata.entry_points(group=FOLDERS[role], name=entry.family):
+        return _from_entry_point(entry, point)
+    raise ModelError(
+        f"model {entry.id}: no {role} family is called {entry.family}; there are {', '.join(families(role))}"
+    )
+
+
+def _modules(role: Role) -> Iterator[ModuleType]:
+    package = importlib.import_module(FOLDERS[role])
+    for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        module = importlib.import_module(found.name)
+        if hasattr(module, "FAMILIES"):
+            yield module
+
+
+def _from_entry_point(entry: ModelEntry, point: metadata.EntryPoint) -> Load:
+    # The package is another's: whatever its import raises is that package's fault, not a defect of ours.
+    try:
+        return cast(Load, point.load())
+    except Exception as error:
+        origin = point.dist.name if point.dist else "an installed package"
+        raise ModelError(
+            f"model {entry.id}: family {entry.family} of {origin} ({point.value}) cannot be loaded: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
