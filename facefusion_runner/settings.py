@@ -1,0 +1,229 @@
+"""Every setting, declared once: its name, kind, default and meaning.
+
+A setting has one name: `CACHE_TTL_SECONDS` in the environment, `cache_ttl_seconds` in the JSON of
+`--config`, `--cache-ttl-seconds` as a flag. `facefusion_runner.loading` reads the three, and the
+command line makes its flags from this declaration. Each class is one section of the help.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from facefusion_runner import kinds, values
+
+Artifact = Literal["frames", "crops", "landmarks", "embeddings", "masks", "transforms", "swapped"]
+
+Boolean = Annotated[bool, *kinds.boolean()]
+Seconds = Annotated[float, *kinds.number("SECONDS", 0, unit="seconds as a number")]
+Share = Annotated[float, *kinds.number("0..1", 0, 1)]
+OptionalShare = Annotated[float | None, *kinds.number("0..1", 0, 1)]
+Moment = Annotated[Fraction | None, *kinds.single(values.moment, "TIME")]
+OptionalPath = Annotated[Path | None, *kinds.path()]
+ModelName = Annotated[str, *kinds.word("MODEL", "auto, a model's id or a family")]
+
+
+class Files(BaseModel):
+    """Files"""
+
+    source: Annotated[tuple[Path, ...], *kinds.paths()] = Field(
+        default=(), description="Picture of the face to put in; several of one person are averaged."
+    )
+    target: OptionalPath = Field(default=None, description="Video or picture whose faces are replaced.")
+    output: OptionalPath = Field(
+        default=None, description="Where the result goes; appears only when complete."
+    )
+    overwrite: Boolean = Field(default=False, description="Replace an existing output.")
+    task_id: Annotated[
+        str | None, *kinds.word("ID", "1 to 64 of A-Z a-z 0-9 _ -", r"[A-Za-z0-9_-]{1,64}")
+    ] = Field(default=None, description="Name of the task and of its cache. Default: a new one.")
+
+
+class Stretch(BaseModel):
+    """Part of the target"""
+
+    trim_start: Moment = Field(default=None, description="Leave out what comes before; seconds or HH:MM:SS.")
+    trim_end: Moment = Field(
+        default=None, description="Leave out what comes from here on; seconds or HH:MM:SS."
+    )
+    fps: Annotated[Fraction | None, *kinds.single(values.rate, "RATE")] = Field(
+        default=None, description="Frames per second of the output, at the same speed. Default: the target's."
+    )
+
+
+class Faces(BaseModel):
+    """Which faces"""
+
+    select: Annotated[Literal["all", "largest", "reference"] | tuple[int, ...], *kinds.selection()] = Field(
+        default="all", description="Faces to replace; N counts from the left, the first is 0."
+    )
+    reference: OptionalPath = Field(default=None, description="Picture of the person that is replaced.")
+    reference_distance: Annotated[float, *kinds.number("0..2", 0, 2)] = Field(
+        default=0.6, description="Cosine distance below which a face is the reference person."
+    )
+    require_face: Boolean = Field(default=False, description="Fail when no face of the target is replaced.")
+
+
+class Networks(BaseModel):
+    """Networks"""
+
+    detector: ModelName = Field(default="auto", description="Finds faces.")
+    detect_size: Annotated[int, *kinds.whole("PIXELS", 64, 4096)] = Field(
+        default=640, description="Longer side of the picture the detector sees; more finds smaller faces."
+    )
+    detect_score: OptionalShare = Field(
+        default=None, description="Smallest score of a face. Default: the model's own."
+    )
+    detect_nms: OptionalShare = Field(
+        default=None, description="Largest overlap of two faces that are both kept. Default: the model's own."
+    )
+    detect_every: Annotated[int, *kinds.whole("N", 1, 1000)] = Field(
+        default=1, description="Detect in every Nth frame and track between."
+    )
+    landmarker: ModelName = Field(default="auto", description="Finds dense landmarks.")
+    encoder: ModelName = Field(default="auto", description="Tells persons apart.")
+    generator: ModelName = Field(default="mesh", description="Makes the new face.")
+    pixel_boost: Annotated[int, *kinds.whole("N", 1, 8)] = Field(
+        default=1, description="Generate at N times the model's own resolution."
+    )
+
+
+class Blending(BaseModel):
+    """Blending"""
+
+    blend_mode: Annotated[
+        Literal["alpha", "seamless", "pyramid"], *kinds.one_of("alpha", "seamless", "pyramid")
+    ] = Field(default="alpha", description="How the new face is joined to the picture.")
+    mask: Annotated[tuple[Literal["box", "hull"], ...], *kinds.some_of("box", "hull")] = Field(
+        default=("box",),
+        description="What is replaced: the crop's box, the landmarks' hull, or where both agree.",
+    )
+    mask_blur: Share = Field(
+        default=0.3, description="Width of the mask's soft edge, as a share of the crop's side."
+    )
+    mask_padding: Annotated[tuple[float, float, float, float], *kinds.sides(0.5)] = Field(
+        default=(0.0, 0.0, 0.0, 0.0), description="What the box leaves out at each side, as a share of it."
+    )
+
+
+class Encoding(BaseModel):
+    """Output video"""
+
+    video_encoder: Annotated[str, *kinds.word("NAME", "auto or an encoder's name")] = Field(
+        default="auto", description="Video encoder; auto takes what suits the output's container."
+    )
+    quality: Annotated[int | None, *kinds.whole("0..100", 0, 100)] = Field(
+        default=None, description="Quality of the output. Default: hardly distinguishable from the target."
+    )
+    preset: Annotated[str | None, *kinds.word("NAME", "one of the encoder's presets")] = Field(
+        default=None, description="The encoder's speed preset."
+    )
+
+
+class Running(BaseModel):
+    """Running"""
+
+    device: Annotated[
+        str, *kinds.word("DEVICE", "auto, cpu, cuda or cuda:N", r"auto|cpu|cuda(:\d{1,2})?")
+    ] = Field(default="auto", description="Where networks run; auto falls back to the CPU and says so.")
+    threads: Annotated[int, *kinds.whole("N", 0, 1024)] = Field(
+        default=0, description="Threads for networks and codecs; 0 suits the machine."
+    )
+    batch_size: Annotated[int, *kinds.whole("N", 0, 256)] = Field(
+        default=0, description="Most faces that go through a network together; 0 suits the device."
+    )
+    progress: Annotated[
+        Literal["auto", "bar", "lines", "json", "none"],
+        *kinds.one_of("auto", "bar", "lines", "json", "none"),
+    ] = Field(default="auto", description="How progress is shown; auto is a bar on a terminal, else lines.")
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], *kinds.one_of("debug", "info", "warning", "error")
+    ] = Field(default="warning", description="Least severe messages that are shown.")
+
+
+class Cache(BaseModel):
+    """Task cache"""
+
+    auto_clear_cache: Boolean = Field(default=True, description="Delete task caches; false is for debugging.")
+    cache_ttl_seconds: Seconds = Field(
+        default=300.0, description="Age at which an orphaned or kept cache is deleted."
+    )
+    cache_root: Annotated[Path, *kinds.cache_root()] = Field(
+        default=Path("/tmp/facefusion/cache"), description="Where task caches live."
+    )
+    cache_grace_seconds: Seconds = Field(
+        default=2.0, description="Wait between the result being in place and deleting its cache."
+    )
+    cache_keep: Annotated[
+        Literal["never", "on-failure", "always"], *kinds.one_of("never", "on-failure", "always")
+    ] = Field(default="never", description="Keep a finished task's cache until its age is reached.")
+    cache_artifacts: Annotated[
+        tuple[Artifact, ...],
+        *kinds.some_of("frames", "crops", "landmarks", "embeddings", "masks", "transforms", "swapped"),
+    ] = Field(default=(), description="Intermediates to write for inspection.")
+    cache_max_usage_percent: Annotated[float, *kinds.number("0..100", 0, 100)] = Field(
+        default=80.0, description="Disk usage above which orphans go at once and no task starts."
+    )
+    cache_max_bytes: Annotated[int | None, *kinds.whole("BYTES", 0)] = Field(
+        default=None, description="The same as an absolute limit for all task caches together."
+    )
+    cache_shared: Boolean = Field(default=False, description="Several hosts share this root.")
+    sweep_schedule: Annotated[str, *kinds.single(str, "CRON")] = Field(
+        default="0 * * * *", description="When the sweeper runs, as a cron expression."
+    )
+
+
+class Models(BaseModel):
+    """Models"""
+
+    model_root: Annotated[Path, *kinds.path()] = Field(
+        default_factory=lambda: user_data_path("facefusion-runner") / "models",
+        description="Where downloaded and imported weights live.",
+    )
+    model_licenses_accepted: Annotated[
+        tuple[str, ...], *kinds.words("LICENCE,…", "licence ids separated by commas")
+    ] = Field(default=(), description="Licences whose weights may be downloaded and used.")
+    offline: Boolean = Field(default=False, description="Never open an outgoing connection.")
+
+
+SECTIONS: Final = (Files, Stretch, Faces, Networks, Blending, Encoding, Running, Cache, Models)
+"""In the order of the help."""
+
+
+class Settings(Files, Stretch, Faces, Networks, Blending, Encoding, Running, Cache, Models, BaseSettings):
+    """All settings of a task, checked.
+
+    Takes the values it is given and reads nothing by itself; `facefusion_runner.loading.load_settings`
+    is what reads flags, JSON and the environment. Raises `pydantic.ValidationError`.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _values_fit_together(self) -> Self:
+        # Names in braces are replaced by how the user wrote them.
+        if self.trim_end == 0:
+            raise ValueError("{trim_end} must be later than 0, else nothing is left")
+        if self.trim_start is not None and self.trim_end is not None and self.trim_end <= self.trim_start:
+            raise ValueError("{trim_end} must be later than {trim_start}")
+        if self.select == "reference" and self.reference is None:
+            raise ValueError("{select} reference needs {reference}, a picture of the person")
+        if self.model_root.resolve().is_relative_to(self.cache_root.resolve()):
+            raise ValueError("{model_root} must not lie inside {cache_root}, whose content is deleted")
+        return self
