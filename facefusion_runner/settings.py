@@ -19,6 +19,8 @@ from facefusion_runner import kinds, values
 
 Artifact = Literal["frames", "crops", "landmarks", "embeddings", "masks", "transforms", "swapped"]
 
+DEVICE: Final = r"auto|cpu|(cuda|tensorrt)(:\d{1,2})?"
+
 Boolean = Annotated[bool, *kinds.boolean()]
 Seconds = Annotated[float, *kinds.number("SECONDS", 0, unit="seconds as a number")]
 Share = Annotated[float, *kinds.number("0..1", 0, 1)]
@@ -103,8 +105,8 @@ class Blending(BaseModel):
         default=("box",),
         description="What is replaced: the crop's box, the landmarks' hull, or where both agree.",
     )
-    mask_blur: Share = Field(
-        default=0.3, description="Width of the mask's soft edge, as a share of the crop's side."
+    mask_feather: Share = Field(
+        default=0.15, description="Width of the mask's soft edge, as a share of the crop's side."
     )
     mask_padding: Annotated[tuple[float, float, float, float], *kinds.sides(0.5)] = Field(
         default=(0.0, 0.0, 0.0, 0.0), description="What the box leaves out at each side, as a share of it."
@@ -129,7 +131,7 @@ class Running(BaseModel):
     """Running"""
 
     device: Annotated[
-        str, *kinds.word("DEVICE", "auto, cpu, cuda or cuda:N", r"auto|cpu|cuda(:\d{1,2})?")
+        str, *kinds.word("DEVICE", "auto, cpu, cuda or tensorrt, for one of several GPUs cuda:N", DEVICE)
     ] = Field(default="auto", description="Where networks run; auto falls back to the CPU and says so.")
     threads: Annotated[int, *kinds.whole("N", 0, 1024)] = Field(
         default=0, description="Threads for networks and codecs; 0 suits the machine."
