@@ -1,0 +1,45 @@
+"""From a still picture to faces: detection, and landmarks where there is a landmarker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from facefusion_runner.detectors import Detector
+from facefusion_runner.faces.types import Detection, Face, Picture
+from facefusion_runner.landmarkers import Landmarker
+from facefusion_runner.landmarkers.schemes import five_points
+
+
+def find_faces(picture: Picture, detector: Detector, landmarker: Landmarker | None) -> list[Face]:
+    """The faces of one picture, best score first."""
+    return describe(picture, detector.detect(picture), landmarker)
+
+
+def describe(picture: Picture, detections: Sequence[Detection], landmarker: Landmarker | None) -> list[Face]:
+    """Adds landmarks to detections. The five points then come from the landmarks: they jitter less."""
+    if landmarker is None or not detections:
+        return [Face(detection, detection.points) for detection in detections]
+    return [
+        Face(detection, five_points(landmarks), landmarks)
+        for detection, landmarks in zip(detections, landmarker.landmarks(picture, detections), strict=True)
+    ]
+
+
+def area(face: Face) -> float:
+    """Area of the face's box in square pixels."""
+    left, top, right, bottom = face.detection.box
+    return float(max(right - left, 0.0) * max(bottom - top, 0.0))
+
+
+def square_pixels(picture: Picture, pixel_aspect: float) -> Picture:
+    """The picture as it is displayed: stretched sideways where its pixels are not square.
+
+    Networks know faces by their shape, so they must see this one.
+    """
+    if pixel_aspect == 1.0:
+        return picture
+    height, width = picture.shape[:2]
+    return np.asarray(cv2.resize(picture, (max(round(width * pixel_aspect), 1), height)), np.uint8)

@@ -1,0 +1,42 @@
+"""The One-Euro filter (Casiez, Roussel, Vogel, CHI 2012) for a face's points.
+
+Still faces are smoothed strongly, moving ones hardly at all, so that landmarks neither jitter nor lag.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from facefusion_runner.faces.types import Float
+
+# Speeds are in face sizes per second: the same numbers then serve a face of 40 and of 800 pixels.
+_STILL_CUTOFF_HZ = 2.0
+_CUTOFF_PER_SPEED = 15.0
+_SPEED_CUTOFF_HZ = 3.0
+
+
+def _weight(cutoff: Float | float, seconds: float) -> Float:
+    tau = 1.0 / (2.0 * math.pi * np.asarray(cutoff, np.float32))
+    return np.asarray(1.0 / (1.0 + tau / seconds), np.float32)
+
+
+class OneEuro:
+    """Filters one set of points over time; (n, 2) in, (n, 2) out."""
+
+    def __init__(self) -> None:
+        self._points: Float | None = None
+        self._speed: Float | None = None
+
+    def __call__(self, points: Float, size: float, seconds: float) -> Float:
+        """`size` is the face's size in pixels, `seconds` the time since the last call (> 0)."""
+        if self._points is None or self._speed is None:
+            self._points, self._speed = points, np.zeros_like(points)
+            return points
+        velocity = (points - self._points) / (max(size, 1.0) * seconds)
+        self._speed = self._speed + _weight(_SPEED_CUTOFF_HZ, seconds) * (velocity - self._speed)
+        magnitude = np.linalg.norm(self._speed, axis=1, keepdims=True)
+        weight = _weight(_STILL_CUTOFF_HZ + _CUTOFF_PER_SPEED * magnitude, seconds)
+        self._points = self._points + weight * (points - self._points)
+        return self._points
