@@ -111,9 +111,10 @@ def _reach(mask: Mask, back: Matrix, width: int, height: int) -> tuple[int, int,
     x, y, w, h = cv2.boundingRect(mask)
     if w == 0 or h == 0:
         return 0, 0, 0, 0
-    # A bilinear kernel reaches up to one pixel beyond the outermost pixels.
+    # A bilinear kernel reaches one pixel beyond the outermost pixels.
     corners = np.array([(cx, cy, 1) for cx in (x - 1, x + w) for cy in (y - 1, y + h)])
     around = corners @ back.T
-    low = np.clip(np.ceil(around.min(0)), 0, (width, height)).astype(int)
-    high = np.clip(np.floor(around.max(0)) + 1, 0, (width, height)).astype(int)
+    # One pixel of mask 0 all around, where the picture goes on: modes need to see the mask's edge.
+    low = np.clip(np.ceil(around.min(0)) - 1, 0, (width, height)).astype(int)
+    high = np.clip(np.floor(around.max(0)) + 2, 0, (width, height)).astype(int)
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
