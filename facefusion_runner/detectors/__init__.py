@@ -12,8 +12,10 @@ from facefusion_runner.faces.types import Detection, Picture
 class DetectorOptions:
     """What the user may change about detection; None takes the catalog's value."""
 
-    size: int = 640
-    """Longer side in pixels that the picture is scaled to before the network sees it."""
+    size: int | None = None
+    """Longer side in pixels that the picture is scaled to before the network sees it, rounded up to a
+    multiple of 32. None: 640, or the size the network is fixed to. Any other size than the fixed one is
+    refused."""
     score: float | None = None
     """Smallest score of a face, 0 to 1."""
     nms: float | None = None
