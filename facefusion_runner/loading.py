@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,7 @@ class Loaded:
 
     settings: Settings
     origins: Mapping[str, Origin]
+    config: Path | None = None
 
     def off_default(self) -> dict[str, Any]:
         """The settings whose value differs from the default, by name."""
@@ -45,6 +46,15 @@ class Loaded:
             if getattr(self.settings, name) != getattr(defaults, name)
         }
 
+    def check_schedule(self) -> None:
+        """ConfigError unless SWEEP_SCHEDULE is a time that comes again; only the sweeper depends on it."""
+        from crontab import CronSlices  # type: ignore[import-untyped]
+
+        text = self.settings.sweep_schedule
+        if not CronSlices.is_valid(text) or text.lower() == "@reboot":
+            allowed = "a cron expression of five fields (0 * * * *) or @hourly, @daily, …"
+            raise ConfigError(f"{_written(self.origins['sweep_schedule'], self.config)}: must be {allowed}")
+
 
 def load_settings(
     flags: Mapping[str, str | Sequence[str]], config: Path | None, environ: Mapping[str, str]
@@ -54,18 +64,29 @@ def load_settings(
     `flags` are keyed by the setting's name; `config` is a JSON file of one object. Raises `ConfigError`
     that names the first unknown or malformed setting as the user wrote it.
     """
+    return check(gather(flags, config, environ), config)
+
+
+def gather(
+    flags: Mapping[str, str | Sequence[str]], config: Path | None, environ: Mapping[str, str]
+) -> dict[str, Origin]:
+    """Where each setting comes from, unchecked. `ConfigError` when the JSON cannot be read."""
     levels: tuple[tuple[Level, Mapping[str, Any]], ...] = (
         ("flag", flags),
         ("config", {} if config is None else read_config(config)),
         ("environment", from_environment(environ)),
     )
-    origins = {name: _origin(name, levels) for name in Settings.model_fields}
+    return {name: _origin(name, levels) for name in Settings.model_fields}
+
+
+def check(origins: Mapping[str, Origin], config: Path | None) -> Loaded:
+    """The settings that were gathered; raises `ConfigError`."""
     given = {name: origin.raw for name, origin in origins.items() if origin.level != "default"}
     try:
         settings = Settings(**given)
     except ValidationError as error:
         raise ConfigError(_line(error, origins, config)) from None
-    return Loaded(settings, origins)
+    return Loaded(settings, origins, config)
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -124,16 +145,17 @@ def _line(error: ValidationError, origins: Mapping[str, Origin], config: Path | 
     reason = str(first.get("ctx", {}).get("error", first["msg"]))
     if not first["loc"]:
         return reason.format_map({name: origin.name for name, origin in origins.items()})
-    origin = origins[str(first["loc"][0])]
-    written = dict(_spellings(origin, config))[origin.level]
-    return f"{written}: {reason}"
+    return f"{_written(origins[str(first['loc'][0])], config)}: {reason}"
 
 
-def _spellings(origin: Origin, config: Path | None) -> Iterator[tuple[Level, str]]:
+def _written(origin: Origin, config: Path | None) -> str:
+    """Setting and value as the user wrote them."""
     value = shown(origin.raw)
-    yield "flag", f"{origin.name} {value}"
-    yield "config", f"--config {str(config)!r}: {origin.name} = {value}"
-    yield "environment", f"{origin.name}={value}"
+    if origin.level == "flag":
+        return f"{origin.name} {value}"
+    if origin.level == "config":
+        return f"--config {str(config)!r}: {origin.name} = {value}"
+    return f"{origin.name}={value}"
 
 
 def shown(raw: object, longest: int = 80) -> str:

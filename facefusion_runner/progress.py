@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Literal, Protocol, Self
 
 Mode = Literal["auto", "bar", "lines", "json", "none"]
+Unit = Literal["frames", "bytes"]
 Clock = Callable[[], float]
 
 WINDOW: Final = 10.0
@@ -26,7 +27,7 @@ class Progress:
 
     stage: str
     frames: int = 0
-    """Frames that are done, or bytes in a download."""
+    """Frames that are done; in a download bytes."""
     total: int | None = None
     rate: float | None = None
     """Frames per second over the last seconds; None until it is known."""
@@ -52,15 +53,22 @@ class Meter:
     """Counts one stage's frames and reports them with rate and time left."""
 
     def __init__(
-        self, reporter: Reporter, stage: str, total: int | None = None, clock: Clock = time.monotonic
+        self,
+        reporter: Reporter,
+        stage: str,
+        total: int | None = None,
+        *,
+        start: int = 0,
+        clock: Clock = time.monotonic,
     ) -> None:
+        """`start`: what an earlier run has done; it does not count for the rate."""
         self._reporter = reporter
         self._stage = stage
         self._total = total
         self._clock = clock
-        self._frames = 0
-        self._samples: deque[tuple[float, int]] = deque([(clock(), 0)])
-        reporter.progress(Progress(stage, 0, total))
+        self._frames = start
+        self._samples: deque[tuple[float, int]] = deque([(clock(), start)])
+        reporter.progress(Progress(stage, start, total))
 
     @property
     def frames(self) -> int:
@@ -125,6 +133,12 @@ class _Base:
                 self._closed = True
                 self._end()
 
+    def done(self, summary: str, data: dict[str, Any]) -> None:
+        """The last event of a task that succeeded: a line for people, the data for programs."""
+        self.close()
+        with self._lock, suppress(BrokenPipeError):
+            self._finish(summary, data)
+
     def __enter__(self) -> Self:
         return self
 
@@ -139,27 +153,37 @@ class _Base:
 
     def _end(self) -> None: ...
 
+    def _finish(self, summary: str, data: dict[str, Any]) -> None: ...
+
 
 class LineReporter(_Base):
     """One line every few seconds, for logs."""
 
-    def __init__(self, stream: IO[str], seconds: float = 5.0, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, stream: IO[str], unit: Unit = "frames", seconds: float = 5.0, clock: Clock = time.monotonic
+    ) -> None:
         super().__init__()
         self._stream = stream
+        self._unit: Unit = unit
         self._throttle = Throttle(seconds, clock)
 
     def _show(self, event: Progress) -> None:
         if self._throttle.admits(event):
-            print(_sentence(event), file=self._stream, flush=True)
+            print(_sentence(event, self._unit), file=self._stream, flush=True)
 
     def _warn(self, message: str) -> None:
         print(f"warning: {message}", file=self._stream, flush=True)
+
+    def _finish(self, summary: str, data: dict[str, Any]) -> None:
+        print(summary, file=self._stream, flush=True)
 
 
 class QuietReporter(LineReporter):
     """Warnings only."""
 
     def _show(self, event: Progress) -> None: ...
+
+    def _finish(self, summary: str, data: dict[str, Any]) -> None: ...
 
 
 class JsonReporter(_Base):
@@ -177,6 +201,9 @@ class JsonReporter(_Base):
     def _warn(self, message: str) -> None:
         self._write({"event": "warning", "message": message})
 
+    def _finish(self, summary: str, data: dict[str, Any]) -> None:
+        self._write({"event": "done", **data})
+
     def _write(self, data: dict[str, Any]) -> None:
         print(json.dumps(data), file=self._stream, flush=True)
 
@@ -184,7 +211,7 @@ class JsonReporter(_Base):
 class BarReporter(_Base):
     """A bar on a terminal; one task line per stage."""
 
-    def __init__(self, stream: IO[str], unit: Literal["frames", "bytes"] = "frames") -> None:
+    def __init__(self, stream: IO[str], unit: Unit = "frames") -> None:
         super().__init__()
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn
@@ -198,14 +225,14 @@ class BarReporter(_Base):
             TextColumn("{task.fields[pace]}", markup=False),
             console=Console(file=stream),
         )
-        self._bytes = unit == "bytes"
+        self._unit: Unit = unit
         self._stages: dict[str, Any] = {}
 
     def _show(self, event: Progress) -> None:
         self._bar.start()
         if event.stage not in self._stages:
             self._stages[event.stage] = self._bar.add_task(event.stage, total=event.total, pace="")
-        pace = _pace(event, self._bytes)
+        pace = _pace(event, self._unit)
         self._bar.update(self._stages[event.stage], completed=event.frames, total=event.total, pace=pace)
 
     def _warn(self, message: str) -> None:
@@ -214,9 +241,12 @@ class BarReporter(_Base):
     def _end(self) -> None:
         self._bar.stop()
 
+    def _finish(self, summary: str, data: dict[str, Any]) -> None:
+        self._bar.console.print(summary, markup=False, highlight=False, soft_wrap=True)
+
 
 def make_reporter(
-    mode: Mode, stdout: IO[str] | None = None, stderr: IO[str] | None = None
+    mode: Mode, unit: Unit = "frames", stdout: IO[str] | None = None, stderr: IO[str] | None = None
 ) -> LineReporter | JsonReporter | BarReporter:
     """The reporter for `--progress`. JSON goes to stdout, all that people read to stderr."""
     errors = sys.stderr if stderr is None else stderr
@@ -225,8 +255,8 @@ def make_reporter(
     if mode == "none":
         return QuietReporter(errors)
     if mode == "bar" or (mode == "auto" and errors.isatty()):
-        return BarReporter(errors)
-    return LineReporter(errors)
+        return BarReporter(errors, unit)
+    return LineReporter(errors, unit)
 
 
 def duration(seconds: float) -> str:
@@ -236,16 +266,25 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _sentence(event: Progress) -> str:
-    count = str(event.frames) if event.total is None else f"{event.frames} of {event.total}"
-    pace = _pace(event)
-    return f"{event.stage}: {count} frames" + (f", {pace}" if pace else "")
+def _sentence(event: Progress, unit: Unit) -> str:
+    if event.frames == 0 and event.total is None:
+        return event.stage
+    if unit == "bytes":
+        count = _megabytes(event.frames) + ("" if event.total is None else f" of {_megabytes(event.total)}")
+    else:
+        count = f"{event.frames} frames" if event.total is None else f"{event.frames} of {event.total} frames"
+    pace = _pace(event, unit)
+    return f"{event.stage}: {count}" + (f", {pace}" if pace else "")
 
 
-def _pace(event: Progress, bytes_: bool = False) -> str:
+def _pace(event: Progress, unit: Unit) -> str:
     parts = []
     if event.rate is not None:
-        parts.append(f"{event.rate / 1e6:.1f} MB/s" if bytes_ else f"{event.rate:.1f} frames/s")
+        parts.append(f"{_megabytes(event.rate)}/s" if unit == "bytes" else f"{event.rate:.1f} frames/s")
     if event.eta is not None:
         parts.append(f"{duration(event.eta)} left")
     return ", ".join(parts)
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:.1f} MB"

@@ -139,6 +139,11 @@ class Running(BaseModel):
     batch_size: Annotated[int, *kinds.whole("N", 0, 256)] = Field(
         default=0, description="Most faces that go through a network together; 0 suits the device."
     )
+
+
+class Messages(BaseModel):
+    """Messages"""
+
     progress: Annotated[
         Literal["auto", "bar", "lines", "json", "none"],
         *kinds.one_of("auto", "bar", "lines", "json", "none"),
@@ -193,11 +198,13 @@ class Models(BaseModel):
     offline: Boolean = Field(default=False, description="Never open an outgoing connection.")
 
 
-SECTIONS: Final = (Files, Stretch, Faces, Networks, Blending, Encoding, Running, Cache, Models)
+SECTIONS: Final = (Files, Stretch, Faces, Networks, Blending, Encoding, Running, Messages, Cache, Models)
 """In the order of the help."""
 
 
-class Settings(Files, Stretch, Faces, Networks, Blending, Encoding, Running, Cache, Models, BaseSettings):
+class Settings(
+    Files, Stretch, Faces, Networks, Blending, Encoding, Running, Messages, Cache, Models, BaseSettings
+):
     """All settings of a task, checked.
 
     Takes the values it is given and reads nothing by itself; `facefusion_runner.loading.load_settings`

@@ -1,0 +1,188 @@
+"""`models`: what the catalog knows, and the weights that are here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facefusion_runner.commands.options import Invocation, SettingsCommand, epilog, load, setting_options
+from facefusion_runner.commands.tables import print_table
+from facefusion_runner.errors import ModelError
+from facefusion_runner.progress import Meter, Reporter, make_reporter
+from facefusion_runner.settings import Messages, Models, Settings
+
+if TYPE_CHECKING:
+    from facefusion_runner.models.catalog import Catalog, ModelEntry
+    from facefusion_runner.models.store import ModelStore
+
+EXAMPLES = (
+    "facefusion-runner models list",
+    "facefusion-runner models pull ID --accept LICENCE",
+    "facefusion-runner models import ID weights.onnx",
+)
+
+
+@click.group(epilog=epilog(*EXAMPLES))
+def models() -> None:
+    """List, fetch and check the weights of the networks."""
+
+
+@models.command(
+    "list",
+    cls=SettingsCommand,
+    epilog=epilog("facefusion-runner models list", "facefusion-runner models list --json"),
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@setting_options(Models, Messages)
+@click.pass_context
+def list_(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
+    """Show every model of the catalog: role, family, licence, size, and whether it is here."""
+    ctx.ensure_object(Invocation).json |= as_json
+    catalog, store = _open(load(ctx, given).settings)
+    rows = [describe(entry, catalog, store) for entry in catalog.entries()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        _print(rows)
+
+
+@models.command(
+    cls=SettingsCommand,
+    epilog=epilog(
+        "facefusion-runner models pull ID",
+        "facefusion-runner models pull ID OTHER_ID --accept LICENCE",
+        "MODEL_LICENSES_ACCEPTED=LICENCE facefusion-runner models pull ID",
+    ),
+)
+@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+@click.option(
+    "--accept", multiple=True, metavar="LICENCE", help="Licence you accept, for this pull; may be repeated."
+)
+@setting_options(Models, Messages)
+@click.pass_context
+def pull(ctx: click.Context, /, ids: tuple[str, ...], accept: tuple[str, ...], **given: Any) -> None:
+    """Download weights; what has arrived before is not fetched again."""
+    settings = load(ctx, given).settings
+    catalog, store = _open(settings, accept)
+    entries = [catalog.get(model_id) for model_id in ids]
+    with make_reporter(settings.progress, "bytes") as reporter:
+        for entry in entries:
+            path = store.pull(entry, _Arrivals(reporter, entry.id))
+            reporter.done(f"{entry.id}: {path}", {"id": entry.id, "path": str(path)})
+
+
+@models.command(
+    cls=SettingsCommand,
+    epilog=epilog("facefusion-runner models verify", "facefusion-runner models verify ID"),
+)
+@click.argument("ids", nargs=-1, metavar="[ID]…")
+@setting_options(Models, Messages)
+@click.pass_context
+def verify(ctx: click.Context, /, ids: tuple[str, ...], **given: Any) -> None:
+    """Compare weights with the catalog's size and SHA-256; without an id, all that are here."""
+    catalog, store = _open(load(ctx, given).settings)
+    entries = [catalog.get(model_id) for model_id in ids] or [
+        entry for entry in catalog.entries() if entry.file and store.location(entry).is_file()
+    ]
+    faults = 0
+    for entry in entries:
+        try:
+            click.echo(f"{entry.id}: ok ({store.verify(entry)})")
+        except ModelError as error:
+            faults += 1
+            click.echo(f"{entry.id}: {error}")
+    if faults:
+        raise ModelError(f"{faults} of {len(entries)} models cannot be used")
+
+
+@models.command(
+    "import",
+    cls=SettingsCommand,
+    epilog=epilog("facefusion-runner models import ID weights.onnx"),
+)
+@click.argument("model_id", metavar="ID")
+@click.argument("file", metavar="FILE")
+@setting_options(Models, Messages)
+@click.pass_context
+def import_(ctx: click.Context, /, model_id: str, file: str, **given: Any) -> None:
+    """Copy a file into MODEL_ROOT as a model's weights, if it is the file the catalog describes."""
+    catalog, store = _open(load(ctx, given).settings)
+    click.echo(store.import_file(catalog.get(model_id), Path(file)))
+
+
+@models.command(
+    cls=SettingsCommand, epilog=epilog("facefusion-runner models path", "facefusion-runner models path ID")
+)
+@click.argument("model_id", metavar="[ID]", required=False)
+@setting_options(Models, Messages)
+@click.pass_context
+def path(ctx: click.Context, /, model_id: str | None, **given: Any) -> None:
+    """Print where a model's weights are, or MODEL_ROOT."""
+    settings = load(ctx, given).settings
+    if model_id is None:
+        click.echo(settings.model_root)
+        return
+    catalog, store = _open(settings)
+    click.echo(store.path(catalog.get(model_id)))
+
+
+class _Arrivals:
+    """Turns the store's count of bytes into progress."""
+
+    def __init__(self, reporter: Reporter, stage: str) -> None:
+        self._reporter = reporter
+        self._stage = stage
+        self._meter: Meter | None = None
+
+    def __call__(self, done: int, total: int | None) -> None:
+        # The first count is what an earlier pull left; a smaller one means a new start.
+        if self._meter is None or done < self._meter.frames:
+            self._meter = Meter(self._reporter, self._stage, total, start=done)
+        else:
+            self._meter.advance(done - self._meter.frames)
+
+
+def describe(entry: ModelEntry, catalog: Catalog, store: ModelStore) -> dict[str, Any]:
+    """One model as data."""
+    licence = catalog.licences[entry.licence]
+    return {
+        "id": entry.id,
+        "role": entry.role,
+        "family": entry.family,
+        "licence": licence.id,
+        "licence_url": licence.url,
+        "commercial": licence.commercial,
+        "bytes": entry.bytes,
+        "state": store.state(entry),
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    headers = ("id", "role", "family", "licence", "commercial use", "size", "state")
+    print_table(
+        headers,
+        (
+            (
+                row["id"],
+                row["role"],
+                row["family"],
+                row["licence"],
+                "yes" if row["commercial"] else "no",
+                "" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB",
+                row["state"],
+            )
+            for row in rows
+        ),
+    )
+
+
+def _open(settings: Settings, accept: tuple[str, ...] = ()) -> tuple[Catalog, ModelStore]:
+    from facefusion_runner.models.catalog import Catalog
+    from facefusion_runner.models.store import ModelStore
+
+    catalog = Catalog.load(settings.model_root)
+    accepted = frozenset((*settings.model_licenses_accepted, *accept))
+    return catalog, ModelStore(settings.model_root, catalog, accepted, settings.offline)

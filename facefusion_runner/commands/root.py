@@ -1,0 +1,32 @@
+"""The command all others belong to."""
+
+from __future__ import annotations
+
+import click
+
+from facefusion_runner import __version__
+from facefusion_runner.commands.config import config
+from facefusion_runner.commands.doctor import doctor
+from facefusion_runner.commands.models import models
+from facefusion_runner.commands.options import epilog
+from facefusion_runner.commands.swap import swap
+
+EXAMPLES = (
+    "facefusion-runner doctor",
+    "facefusion-runner swap --source me.jpg --target clip.mp4 --output swapped.mp4",
+    "facefusion-runner models list",
+)
+
+
+@click.group(epilog=epilog(*EXAMPLES), context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="facefusion-runner", message="%(prog)s %(version)s")
+def root() -> None:
+    """Swap faces in videos and pictures.
+
+    The face of --source replaces faces of --target; what a task keeps on disk while it runs is gone
+    when it ends, however it ends.
+    """
+
+
+for command in (swap, models, doctor, config):
+    root.add_command(command)

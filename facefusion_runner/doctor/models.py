@@ -1,0 +1,80 @@
+"""The weights that are here, and whether the networks a swap needs can be opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from facefusion_runner.doctor.check import Check, one_line
+from facefusion_runner.errors import RunnerError
+from facefusion_runner.loading import Loaded
+from facefusion_runner.models.catalog import Catalog
+from facefusion_runner.models.store import ModelStore
+from facefusion_runner.settings import Settings
+
+
+def examine(loaded: Loaded) -> Iterator[Check]:
+    settings = loaded.settings
+    yield _root(settings)
+    try:
+        catalog = Catalog.load(settings.model_root)
+        accepted = frozenset(settings.model_licenses_accepted)
+        store = ModelStore(settings.model_root, catalog, accepted, settings.offline)
+    except RunnerError as error:
+        yield Check("catalog", "fail", one_line(error))
+        return
+    names = sorted(accepted)
+    yield Check("licences", "ok", f"accepted: {', '.join(names) or 'none'}", details={"accepted": names})
+    yield _weights(catalog, store)
+    yield _networks(settings, catalog, store)
+
+
+def _root(settings: Settings) -> Check:
+    root = settings.model_root
+    details = {"path": str(root), "exists": root.is_dir()}
+    if not root.exists():
+        return Check("model root", "ok", f"{root} does not exist yet; a pull makes it", details=details)
+    if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
+        return Check("model root", "fail", f"{root} cannot be read", "choose another MODEL_ROOT", details)
+    if not os.access(root, os.W_OK):
+        return Check("model root", "ok", f"{root} (read-only: nothing can be pulled)", details=details)
+    return Check("model root", "ok", str(root), details=details)
+
+
+def _weights(catalog: Catalog, store: ModelStore) -> Check:
+    """Every file that is here is read and its digest compared."""
+    states: dict[str, list[str]] = {}
+    for entry in catalog.entries():
+        state: str = store.state(entry)
+        if state == "present" and entry.file:
+            try:
+                store.verify(entry)
+            except RunnerError:
+                state = "damaged"
+        states.setdefault(state, []).append(entry.id)
+    summary = ", ".join(f"{len(ids)} {state}" for state, ids in states.items())
+    damaged = states.get("damaged", [])
+    if damaged:
+        hint = f"facefusion-runner models pull {' '.join(damaged)}"
+        return Check("models", "warn", f"{summary}; damaged: {', '.join(damaged)}", hint, states)
+    return Check("models", "ok", summary or "the catalog is empty", details=states)
+
+
+def _networks(settings: Settings, catalog: Catalog, store: ModelStore) -> Check:
+    """Opens what a swap with these settings opens."""
+    try:
+        from facefusion_runner.models.session import SessionFactory
+        from facefusion_runner.pipeline.networks import NetworkLoader
+    except ImportError as error:
+        return Check("networks", "fail", f"a library cannot be loaded: {one_line(error)}")
+    notes: list[str] = []
+    factory = SessionFactory(settings.device, settings.threads, warn=notes.append)
+    try:
+        networks = NetworkLoader(settings, catalog, store, factory).open()
+    except RunnerError as error:
+        return Check("networks", "fail", one_line(error))
+    details: dict[str, list[str]] = {
+        session.entry.id: list(session.providers) for session in networks.sessions
+    }
+    summary = ", ".join(f"{model} on {providers[0]}" for model, providers in details.items())
+    return Check("networks", "ok", "; ".join([summary, *notes]), details=details)
