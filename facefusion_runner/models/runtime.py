@@ -85,7 +85,9 @@ def check_owners(build: Build, installed: Iterable[metadata.Distribution]) -> No
     silently not be used. The empty `onnxruntime` of packaging/ writes nothing and is no owner.
     """
     owners = {
-        dist.name.lower().replace("_", "-"): dist.version for dist in installed if _writes_onnxruntime(dist)
+        dist.name.lower().replace("_", "-"): dist.version
+        for dist in installed
+        if _has_written(dist, build.folder)
     }
     if not owners or set(owners) == {build.package.lower()}:
         return
@@ -95,17 +97,13 @@ def check_owners(build: Build, installed: Iterable[metadata.Distribution]) -> No
     )
 
 
-def gpu_fault(provider: str, device_index: int) -> str:
-    """Why `provider` (a GPU's) cannot be used here, in one line with what mends it."""
+def gpu_fault(provider: str, device_index: int) -> str | None:
+    """Why `provider` (a GPU's) cannot be used here, in one line with what mends it; None if it seems fine."""
     module = onnxruntime()
     build = build_of(module)
     if provider not in module.get_available_providers():
         return f"{build} is built without {provider}; install the GPU build with: {MEND}"
-    return (
-        _driver_fault(build, device_index)
-        or _library_fault(build, provider)
-        or f"{build} did not take {provider} and gives no reason"
-    )
+    return _driver_fault(build, device_index) or _library_fault(build, provider)
 
 
 def _driver_fault(build: Build, device_index: int) -> str | None:
@@ -136,15 +134,18 @@ def _library_fault(build: Build, provider: str) -> str | None:
         ctypes.CDLL(str(folder / PROVIDER_LIBRARIES[provider]))
     except OSError as error:
         command = f"pip install '{build.package}[cuda,cudnn]=={build.version}'"
-        return f"{_one_line(error)}; install CUDA's libraries with: {command}"
+        if provider == "TensorrtExecutionProvider":
+            command = "pip install tensorrt, and " + command
+        return f"{_one_line(error)}; install the missing libraries with: {command}"
     return None
 
 
-def _writes_onnxruntime(dist: metadata.Distribution) -> bool:
+def _has_written(dist: metadata.Distribution, folder: Path) -> bool:
     name = dist.metadata["Name"]
     if not name or not name.lower().startswith("onnxruntime"):
         return False
-    return "onnxruntime/__init__.py," in (dist.read_text("RECORD") or "")
+    in_record = "onnxruntime/__init__.py," in (dist.read_text("RECORD") or "")
+    return in_record and Path(str(dist.locate_file("onnxruntime"))).resolve() == folder.resolve()
 
 
 def _one_line(error: Exception) -> str:

@@ -76,6 +76,14 @@ class Session:
         return list(outputs)
 
 
+class _Refused(Exception):
+    """The execution provider is not used; the text is ONNX Runtime's reason where it gives one."""
+
+
+class _Unreadable(Exception):
+    """ONNX Runtime cannot load the file; the text says why."""
+
+
 OpenModel = Callable[[str], Session]
 """Takes a model's id and gives its loaded session."""
 
@@ -83,9 +91,9 @@ OpenModel = Callable[[str], Session]
 class SessionFactory:
     """Opens sessions on one device, and makes sure that they really run there.
 
-    device: `auto`, `cpu`, `cuda` or `tensorrt`; device_index: which GPU. threads: of one network on the
-    CPU, 0 for as many as this process may use. warn: takes the one line that says what `auto` fell
-    back to and why.
+    device: `auto`, `cpu`, `cuda` or `tensorrt`, a GPU's with `:N` for the Nth, counted from 0. threads: of
+    one network on the CPU, 0 for as many as this process may use. warn: takes the one line that says
+    what `auto` fell back to and why.
     """
 
     def __init__(
@@ -93,17 +101,18 @@ class SessionFactory:
         device: str = "auto",
         threads: int = 0,
         *,
-        device_index: int = 0,
         warn: Callable[[str], None] = _log.warning,
     ) -> None:
-        if device not in DEVICES:
-            raise ConfigError(f"device {device!r} is unknown; allowed are {', '.join(DEVICES)}")
-        self.device = device
-        self.device_index = device_index
+        name, colon, index = device.partition(":")
+        if name not in DEVICES or (colon and (not index.isdecimal() or CUDA not in DEVICES[name])):
+            allowed = f"{', '.join(DEVICES)}, and cuda:1 for the second GPU"
+            raise ConfigError(f"device {device!r} is unknown; allowed are {allowed}")
+        self.device = name
+        self.device_index = int(index or 0)
         self.threads = threads or _cpu_quota()
         self._warn = warn
         self._lock = threading.Lock()
-        self._fallback: str | None = None
+        self._fallen_back = False
 
     def open(self, entry: ModelEntry, path: Path) -> Session:
         """Loads the network of `entry` from `path`.
@@ -111,60 +120,89 @@ class SessionFactory:
         ModelError: the file is missing or no network. DeviceError: the GPU asked for is not used.
         ConfigError: the ONNX Runtime installed is not sound.
         """
-        wanted = DEVICES[self.device]
-        if self._fallback is not None:
-            wanted = (CPU,)
-        network = self._create(entry, path, wanted)
-        if network is None:
-            network = self._fall_back(entry, path, wanted[0])
+        wanted = (CPU,) if self._fallen_back else DEVICES[self.device]
+        try:
+            try:
+                network = self._create(str(path), wanted)
+            except _Refused as refusal:
+                self._fall_back(wanted[0], refusal)
+                network = self._create(str(path), (CPU,))
+        except _Unreadable as fault:
+            raise ModelError(
+                f"model {entry.id}: {path} is not a network that can be loaded ({fault}); "
+                f"fetch it again with: facefusion-runner models pull {entry.id}"
+            ) from fault
         return Session(entry, path, network)
 
     def providers_report(self) -> dict[str, Any]:
-        """What would run where: the build, its providers, and for each GPU provider why it cannot be used."""
-        ort = runtime.onnxruntime()
-        build = runtime.build_of(ort)
+        """What runs where, for people who look for a fault: each provider is tried with a tiny network.
+
+        `providers` maps a provider's name to None if it works, else to the reason why not.
+        """
+        build = runtime.build_of(runtime.onnxruntime())
         return {
             "device": self.device,
             "build": build.package,
             "version": build.version,
             "cuda": build.cuda,
-            "compiled_in": list(ort.get_available_providers()),
             "threads": self.threads,
+            "providers": {name: self._fault(name) for name in (CPU, CUDA, TENSORRT)},
         }
 
-    def _fall_back(self, entry: ModelEntry, path: Path, provider: str) -> Any:
-        reason = runtime.gpu_fault(provider, self.device_index)
+    def _fault(self, provider: str) -> str | None:
+        try:
+            self._create(_identity_network(), (provider,))
+        except _Refused as refusal:
+            return self._why(provider, refusal)
+        return None
+
+    def _fall_back(self, provider: str, refusal: _Refused) -> None:
+        """Says why `provider` is not used: as a warning for `auto`, else as DeviceError."""
+        reason = self._why(provider, refusal)
         if self.device != "auto":
             raise DeviceError(f"device {self.device} cannot be used: {reason}")
         with self._lock:
-            if self._fallback is None:
-                self._fallback = reason
-                self._warn(f"running on the CPU: {reason}")
-        return self._create(entry, path, (CPU,))
+            first, self._fallen_back = not self._fallen_back, True
+        if first:
+            self._warn(f"running on the CPU: {reason}")
 
-    def _create(self, entry: ModelEntry, path: Path, wanted: tuple[str, ...]) -> Any:
-        """The network on the first of `wanted`, or None if ONNX Runtime did not take that provider."""
+    def _why(self, provider: str, refusal: _Refused) -> str:
+        fault = runtime.gpu_fault(provider, self.device_index)
+        return fault or str(refusal) or f"ONNX Runtime does not take {provider} and gives no reason"
+
+    def _create(self, model: str | bytes, wanted: tuple[str, ...]) -> Any:
+        """The network of a path or of bytes on the first of `wanted`; `_Refused` or `_Unreadable`."""
         ort = runtime.onnxruntime()
         if wanted[0] not in ort.get_available_providers():
-            return None
+            raise _Refused
         providers = [(name, {} if name == CPU else {"device_id": str(self.device_index)}) for name in wanted]
         try:
             # Without enable_fallback=0 a GPU that fails later would silently become the CPU.
-            network = ort.InferenceSession(str(path), self._options(ort), providers, enable_fallback=0)
+            network = ort.InferenceSession(model, self._options(ort), providers, enable_fallback=0)
         except Exception as error:
-            if wanted[0] != CPU and "Load model" not in str(error):
-                return None
-            raise ModelError(
-                f"model {entry.id}: {path} is not a network that can be loaded ({_reason(error)}); "
-                f"fetch it again with: facefusion-runner models pull {entry.id}"
-            ) from error
-        return network if network.get_providers()[0] == wanted[0] else None
+            # ONNX Runtime has no class of its own for a provider's failure.
+            if wanted[0] == CPU or "Load model" in str(error):
+                raise _Unreadable(_reason(error)) from error
+            raise _Refused(_reason(error)) from error
+        if network.get_providers()[0] != wanted[0]:
+            raise _Refused
+        return network
 
     def _options(self, ort: Any) -> Any:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 4
         return options
+
+
+def _identity_network() -> bytes:
+    from onnx import TensorProto, helper  # slow to import, and only needed here
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", ends[:1], ends[1:])
+    opset = helper.make_opsetid("", 17)
+    network: bytes = helper.make_model(graph, ir_version=8, opset_imports=[opset]).SerializeToString()
+    return network
 
 
 def _cpu_quota() -> int:
