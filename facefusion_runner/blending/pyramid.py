@@ -15,9 +15,9 @@ from facefusion_runner.blending.alpha import alpha
 from facefusion_runner.faces.types import Float, Mask, Picture
 
 _HALF_FULL: Final = 128
-# The coarsest level keeps this many pixels along the shorter side: fewer, and the change-over of the
-# lowest band would reach the middle of the face.
-_COARSEST: Final = 16
+# The coarsest level keeps at least this many pixels along the shorter side; with fewer the lowest
+# band's change-over would reach the middle of the face.
+_COARSEST: Final = 8
 # Mask values over which the result fades into the target, whatever the bands still differ by there.
 _FADE: Final = 32
 
@@ -25,15 +25,17 @@ _FADE: Final = 32
 def pyramid(target: Picture, generated: Picture, mask: Mask) -> Picture:
     """Joins the Laplacian pyramids of both along the line where the mask is half full.
 
-    The lowest band's change-over is about an eighth of the rectangle wide to either side. The
-    result fades into `target` over the mask's lowest eighth, so that it is `target` where the mask
-    is 0 however narrow its feather. A rectangle with a side under 32 pixels has one band: `alpha`.
+    The lowest band changes over within a quarter of the rectangle to either side. The result fades
+    into `target` over the mask's lowest eighth, so that it is `target` where the mask is 0 however
+    narrow its feather. A rectangle with a side under 16 pixels has one band: `alpha`.
     """
     levels = (min(mask.shape) // _COARSEST).bit_length() - 1
     if levels < 1:
         return alpha(target, generated, mask)
     weight = np.asarray(mask >= _HALF_FULL, np.float32)
-    difference = np.asarray(cv2.subtract(generated, target, dtype=cv2.CV_32F), np.float32)
+    # Where the mask is 0 the generated picture need not show anything of use to the lower bands.
+    shown = np.asarray(mask > 0, np.uint8)
+    difference = np.asarray(cv2.subtract(generated, target, mask=shown, dtype=cv2.CV_32F), np.float32)
     joined = cv2.add(target, _joined(difference, weight, levels), dtype=cv2.CV_8U)
     fade = np.asarray(cv2.convertScaleAbs(mask, alpha=255 / _FADE), np.uint8)
     return alpha(target, np.asarray(joined, np.uint8), fade)
