@@ -149,6 +149,8 @@ class _Transfer:
             discard(self._partial)
             have = 0
         if have != self._wanted.bytes:
+            if self._wanted.bytes is not None:
+                self._need(self._wanted.bytes - have)
             try:
                 have = self._fetch(have)
             except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
