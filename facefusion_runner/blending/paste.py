@@ -27,6 +27,7 @@ _DOUBLED_FROM: Final = 2.0
 # A crop of more than twice the picture's resolution is shrunk by area to twice: bilinear would skip
 # pixels and alias. Shrunk to the picture's own resolution it would lose detail to the warp.
 _OVERSAMPLING: Final = 2.0
+_RING: Final = 1
 
 
 def paste(
@@ -46,13 +47,14 @@ def paste(
     if not np.isfinite(matrix).all() or np.linalg.det(matrix[:, :2]) == 0.0:
         raise ValueError(f"the crop's transform has no inverse: {matrix.tolist()}")
 
-    layers, back = _at_picture_scale(crop_pixels, mask, invert(matrix))
-    left, top, right, bottom = _reach(layers[:, :, 3], back, picture.shape[1], picture.shape[0])
+    crop, mask, back = _at_picture_scale(crop_pixels, mask, invert(matrix))
+    left, top, right, bottom = _reach(mask, back, picture.shape[1], picture.shape[0])
     if left >= right or top >= bottom:
         return 0, 0, np.zeros((0, 0, 3), np.uint8)
 
+    back = back @ np.array([[1, 0, -_RING], [0, 1, -_RING], [0, 0, 1]])
     back[:, 2] -= (left, top)
-    warped = cv2.warpAffine(layers, back, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    warped = cv2.warpAffine(_layers(crop, mask), back, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
     pixels = mode(
         picture[top:bottom, left:right],
         np.asarray(cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR), np.uint8),
@@ -69,30 +71,35 @@ def paste_into(
     picture[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
 
 
-def _at_picture_scale(crop: Picture, mask: Mask, back: Matrix) -> tuple[Picture, Matrix]:
-    """Crop and mask as one BGRA picture near the picture's own scale, and its transform to the picture.
-
-    A ring of one pixel is added that repeats the crop's edge under a mask of 0, so that a mask that
-    is full up to the edge ends there smoothly and no black from outside is mixed in.
-    """
+def _at_picture_scale(crop: Picture, mask: Mask, back: Matrix) -> tuple[Picture, Mask, Matrix]:
+    """Crop and mask near the picture's own scale, and their transform to the picture."""
     height, width = mask.shape
     size = (
         _resized(width, math.hypot(back[0, 0], back[1, 0])),
         _resized(height, math.hypot(back[0, 1], back[1, 1])),
     )
-    if size != (width, height):
-        shrinks = size[0] < width or size[1] < height
-        crop = _resize(crop, size, cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        # A cubic kernel would ring: the mask would reach beyond its own support.
-        mask = _resize(mask, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-    layers = cv2.copyMakeBorder(cv2.cvtColor(crop, cv2.COLOR_BGR2BGRA), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    layers[:, :, 3] = 0
-    layers[1:-1, 1:-1, 3] = mask
-
+    if size == (width, height):
+        return crop, mask, back
+    shrinks = size[0] < width or size[1] < height
     step_x, step_y = width / size[0], height / size[1]
-    to_crop = np.array([[step_x, 0, -0.5 * step_x - 0.5], [0, step_y, -0.5 * step_y - 0.5], [0, 0, 1]])
-    return np.asarray(layers, np.uint8), back @ to_crop
+    to_crop = np.array([[step_x, 0, 0.5 * step_x - 0.5], [0, step_y, 0.5 * step_y - 0.5], [0, 0, 1]])
+    return (
+        _resize(crop, size, cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC),
+        # A cubic kernel would ring: the mask would reach beyond its own support.
+        _resize(mask, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR),
+        back @ to_crop,
+    )
+
+
+def _layers(crop: Picture, mask: Mask) -> Picture:
+    """Crop and mask as one BGRA picture, a ring larger: the crop's edge repeated under a mask of 0.
+
+    So a mask that is full up to the edge ends there smoothly, and no black from outside is mixed in.
+    """
+    ring = (_RING, _RING, _RING, _RING)
+    layers = cv2.cvtColor(cv2.copyMakeBorder(crop, *ring, cv2.BORDER_REPLICATE), cv2.COLOR_BGR2BGRA)
+    cv2.insertChannel(cv2.copyMakeBorder(mask, *ring, cv2.BORDER_CONSTANT), layers, 3)
+    return np.asarray(layers, np.uint8)
 
 
 def _resized(length: int, scale: float) -> int:
