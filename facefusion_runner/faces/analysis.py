@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,6 +17,29 @@ from facefusion_runner.landmarkers.schemes import five_points
 def find_faces(picture: Picture, detector: Detector, landmarker: Landmarker | None) -> list[Face]:
     """The faces of one picture, best score first."""
     return describe(picture, detector.detect(picture), landmarker)
+
+
+def find_faces_of_still(picture: Picture, detector: Detector, landmarker: Landmarker | None) -> list[Face]:
+    """The faces of a photo, numbered as tracks are, best score first.
+
+    A face that fills the photo is larger than what detectors were trained on: where none is found, they
+    look again at the photo inside a wide border.
+    """
+    detections = detector.detect(picture)
+    if not detections:
+        border = max(picture.shape[:2]) // 2
+        bordered = cv2.copyMakeBorder(picture, border, border, border, border, cv2.BORDER_REPLICATE)
+        detections = [_shifted(found, -border) for found in detector.detect(np.asarray(bordered, np.uint8))]
+    faces = describe(picture, detections, landmarker)
+    return [replace(face, track=number) for number, face in enumerate(faces)]
+
+
+def _shifted(detection: Detection, by: int) -> Detection:
+    return replace(
+        detection,
+        box=detection.box + np.float32(by),
+        points=detection.points + np.float32(by),
+    )
 
 
 def describe(picture: Picture, detections: Sequence[Detection], landmarker: Landmarker | None) -> list[Face]:

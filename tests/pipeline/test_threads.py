@@ -98,7 +98,8 @@ def test_a_slow_sink_stops_the_source() -> None:
 
     def source() -> Iterator[int]:
         nonlocal made
-        for made in range(1, 1001):  # noqa: B007
+        while made < 1000:
+            made += 1
             yield made
 
     def sink(item: int) -> None:

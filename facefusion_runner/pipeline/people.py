@@ -1,0 +1,56 @@
+"""Who is put in, and who is replaced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from facefusion_runner.errors import NoFaceError
+from facefusion_runner.faces.analysis import area, find_faces_of_still
+from facefusion_runner.faces.selection import EveryFace, FacesByPosition, FacesLike, LargestFace, Selector
+from facefusion_runner.faces.types import SourceFace
+from facefusion_runner.media.pictures import read_picture
+from facefusion_runner.pipeline.artifacts import Artifacts
+from facefusion_runner.pipeline.networks import Networks
+from facefusion_runner.pipeline.plan import Plan
+from facefusion_runner.settings import Settings
+
+
+def prepare_source(plan: Plan, networks: Networks, artifacts: Artifacts) -> Any:
+    """The sources in the form the generator takes.
+
+    Raises NoFaceError naming the picture without a face.
+    """
+    embeds = networks.generator.embedding_space is not None
+    sources = [_largest_face(path, networks, embeds) for path in plan.sources]
+    for number, source in enumerate(sources):
+        if source.face.embedding is not None:
+            artifacts.embedding(number, source.face.embedding)
+    return networks.generator.prepare(sources)
+
+
+def selector(settings: Settings, networks: Networks) -> Selector:
+    """What the setting `select` asks for. Raises NoFaceError for a reference without a face."""
+    if settings.select == "all":
+        return EveryFace()
+    if settings.select == "largest":
+        return LargestFace()
+    if settings.select == "reference":
+        assert settings.reference is not None and networks.encoder is not None
+        embedding = _largest_face(settings.reference, networks, embeds=True).face.embedding
+        assert embedding is not None
+        return FacesLike(networks.encoder, embedding, settings.reference_distance)
+    return FacesByPosition(settings.select)
+
+
+def _largest_face(path: Path, networks: Networks, embeds: bool) -> SourceFace:
+    picture = read_picture(path)
+    faces = find_faces_of_still(picture, networks.detector, networks.landmarker)
+    if not faces:
+        raise NoFaceError(f"no face was found in {path}")
+    face = max(faces, key=area)
+    if embeds:
+        assert networks.encoder is not None
+        face = replace(face, embedding=networks.encoder.embed(picture, [face.points])[0])
+    return SourceFace(picture, face)

@@ -1,0 +1,82 @@
+"""What a task will do, checked before it does anything that takes time."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from facefusion_runner.errors import InputError, StorageError
+from facefusion_runner.media.pictures import SUFFIXES
+from facefusion_runner.media.probe import MediaInfo, probe
+from facefusion_runner.media.writer import check_output
+from facefusion_runner.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The files of a task, known to be usable."""
+
+    sources: tuple[Path, ...]
+    target: MediaInfo
+    output: Path
+
+
+def make_plan(settings: Settings) -> Plan:
+    """Raises InputError or StorageError naming the first thing that cannot work."""
+    if not settings.source:
+        raise InputError("no source: name a picture of the face to put in with --source or SOURCE")
+    if settings.target is None:
+        raise InputError("no target: name a video or picture with --target or TARGET")
+    if settings.output is None:
+        raise InputError("no output: name the file to write with --output or OUTPUT")
+    for source in settings.source:
+        _check_picture(source, "source")
+    if settings.reference is not None:
+        _check_picture(settings.reference, "reference")
+    target = probe(settings.target)
+    inputs = [settings.target, *settings.source]
+    check_output(settings.output, inputs, settings.overwrite)
+    if (settings.output.suffix.lower() in SUFFIXES) != (target.kind == "picture"):
+        raise InputError(f"{settings.output} cannot hold a {target.kind}; {target.path} is one")
+    _check_stretch(settings, target)
+    _check_space(settings, settings.output, target)
+    return Plan(settings.source, target, settings.output)
+
+
+def _check_picture(path: Path, role: str) -> None:
+    if probe(path).kind != "picture":
+        raise InputError(f"{role} {path} is a video; name a picture")
+
+
+def _check_stretch(settings: Settings, target: MediaInfo) -> None:
+    wanted = (settings.trim_start, settings.trim_end, settings.fps)
+    if target.kind == "picture" and any(setting is not None for setting in wanted):
+        raise InputError(f"trimming and another frame rate need a video, but {target.path} is a picture")
+    start = settings.trim_start or Fraction(0)
+    if target.duration is not None and start >= target.duration:
+        raise InputError(
+            f"the start of {float(start):g} s lies behind the end of {target.path}, "
+            f"which is {float(target.duration):.2f} s long"
+        )
+
+
+def _check_space(settings: Settings, output: Path, target: MediaInfo) -> None:
+    """Raises StorageError when output or artifacts would not fit; estimates are generous."""
+    _check_free(output.absolute().parent, 2 * target.path.stat().st_size, "the output")
+    pictures = len({"frames", "swapped"} & set(settings.cache_artifacts))
+    if pictures and target.estimated_frames is not None:
+        # A lossless picture takes about two thirds of its pixels' bytes.
+        size = 2 * target.width * target.height
+        _check_free(settings.cache_root, pictures * target.estimated_frames * size, "the artifacts asked for")
+
+
+def _check_free(folder: Path, needed: int, what: str) -> None:
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise StorageError(
+            f"{what} may need {needed / 1e6:.0f} MB but {there} has {free / 1e6:.0f} MB free; make room or "
+            f"choose another place"
+        )

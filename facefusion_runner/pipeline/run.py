@@ -1,0 +1,226 @@
+"""One task from its settings to its result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from facefusion_runner.blending.modes import BLEND_MODES
+from facefusion_runner.cache.task_cache import CachePolicy, TaskCache
+from facefusion_runner.cache.task_id import new_task_id
+from facefusion_runner.errors import Cancelled, NoFaceError
+from facefusion_runner.faces.analysis import find_faces_of_still
+from facefusion_runner.faces.tracking import FaceTracker
+from facefusion_runner.faces.types import Face, Picture
+from facefusion_runner.media.frame import Frame
+from facefusion_runner.media.pictures import read_picture, write_picture
+from facefusion_runner.media.reader import VideoReader
+from facefusion_runner.media.still import Still
+from facefusion_runner.media.writer import VideoWriter
+from facefusion_runner.models.catalog import Catalog
+from facefusion_runner.models.session import SessionFactory
+from facefusion_runner.models.store import ModelStore
+from facefusion_runner.pipeline.artifacts import Artifacts
+from facefusion_runner.pipeline.networks import NetworkLoader, Networks
+from facefusion_runner.pipeline.people import prepare_source, selector
+from facefusion_runner.pipeline.plan import Plan, make_plan
+from facefusion_runner.pipeline.stages import Analysis, Blending, FrameTask, Generation, MaskOptions
+from facefusion_runner.pipeline.threads import Pipeline, Stage
+from facefusion_runner.progress import Meter, Progress, Reporter
+from facefusion_runner.settings import Settings
+from facefusion_runner.signals import Stop
+
+# How many frames may wait between two stages. A 4K frame is 12 MB as YUV and 25 MB as BGR.
+_WAITING_FRAMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a task did."""
+
+    output: Path
+    frames: int
+    faces: int
+    """Faces that were swapped, summed over the frames."""
+    seconds: float
+    stage_seconds: Mapping[str, float]
+    """Time each stage was at work; the stages work side by side."""
+    network_seconds: Mapping[str, float]
+    """Time inside each network, by model id."""
+    warnings: tuple[str, ...]
+
+
+def swap(settings: Settings, reporter: Reporter, stop: Stop) -> Result:
+    """Puts the source's face on the target and writes the output.
+
+    What can be checked is checked before the first frame is decoded. Raises a RunnerError; then nothing
+    is at the output path that was not there before, and the task's cache is gone unless the settings
+    keep it. Setting `stop` cancels the task.
+    """
+    started = time.monotonic()
+    reporter.progress(Progress("checking"))
+    plan = make_plan(settings)
+    cache = TaskCache(settings.cache_root, settings.task_id or new_task_id(), _policy(settings), stop=stop)
+    with cache:
+        stop.on_abandon(cache.abandon_now)
+        result = _Task(settings, plan, Artifacts(cache), reporter, stop).run()
+    return replace(result, seconds=time.monotonic() - started)
+
+
+def _policy(settings: Settings) -> CachePolicy:
+    return CachePolicy(
+        auto_clear=settings.auto_clear_cache,
+        keep=settings.cache_keep,
+        grace_seconds=settings.cache_grace_seconds,
+        ttl=settings.cache_ttl_seconds,
+        shared=settings.cache_shared,
+        artifacts=frozenset(settings.cache_artifacts),
+    )
+
+
+class _Task:
+    """The work inside the task's cache."""
+
+    def __init__(
+        self, settings: Settings, plan: Plan, artifacts: Artifacts, reporter: Reporter, stop: Stop
+    ) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._artifacts = artifacts
+        self._reporter = reporter
+        self._stop = stop
+        self._warnings: list[str] = []
+        self._frames = 0
+        self._faces = 0
+
+    def run(self) -> Result:
+        self._enter("loading")
+        networks = self._networks()
+        self._enter("preparing")
+        source = prepare_source(self._plan, networks, self._artifacts)
+        select = selector(self._settings, networks)
+        tracker = FaceTracker(networks.detector, networks.landmarker, self._settings.detect_every)
+
+        def find_in_frame(picture: Picture, seconds: float) -> list[Face]:
+            return select.select(picture, tracker.update(picture, seconds))
+
+        def find_in_still(picture: Picture, seconds: float) -> list[Face]:
+            return select.select(
+                picture, find_faces_of_still(picture, networks.detector, networks.landmarker)
+            )
+
+        if self._plan.target.kind == "video":
+            stages = self._stages(find_in_frame, networks, source)
+            self._swap_video(stages)
+        else:
+            stages = self._stages(find_in_still, networks, source)
+            self._swap_picture(stages)
+        return Result(
+            output=self._plan.output,
+            frames=self._frames,
+            faces=self._faces,
+            seconds=0.0,
+            stage_seconds={name: stage.watch.seconds for name, stage in stages.items()},
+            network_seconds={session.entry.id: session.seconds for session in networks.sessions},
+            warnings=tuple(self._warnings),
+        )
+
+    def _enter(self, stage: str) -> None:
+        if self._stop.is_set():
+            raise Cancelled("the task was cancelled")
+        self._reporter.progress(Progress(stage))
+
+    def _warn(self, message: str) -> None:
+        self._warnings.append(message)
+        self._reporter.warning(message)
+
+    def _networks(self) -> Networks:
+        settings = self._settings
+        catalog = Catalog.load(settings.model_root)
+        accepted = frozenset(settings.model_licenses_accepted)
+        store = ModelStore(settings.model_root, catalog, accepted, settings.offline)
+        factory = SessionFactory(settings.device, settings.threads, warn=self._warn)
+        return NetworkLoader(settings, catalog, store, factory).open()
+
+    def _stages(
+        self, find: Callable[[Picture, float], list[Face]], networks: Networks, source: Any
+    ) -> dict[str, Analysis | Generation | Blending]:
+        settings = self._settings
+        masks = MaskOptions(settings.mask, settings.mask_feather, settings.mask_padding)
+        return {
+            "analysis": Analysis(find),
+            "generation": Generation(networks.generator, source, settings.batch_size or _WAITING_FRAMES),
+            "blending": Blending(BLEND_MODES[settings.blend_mode], masks, self._artifacts),
+        }
+
+    def _swap_video(self, stages: Mapping[str, Analysis | Generation | Blending]) -> None:
+        target = self._plan.target
+        with self._reader() as reader, self._writer(reader) as writer:
+            self._enter("swapping")
+            meter = Meter(self._reporter, "swapping", reader.expected_frames)
+
+            def write(task: FrameTask) -> None:
+                assert isinstance(task.frame, Frame)
+                writer.write(task.frame)
+                self._count(task)
+                meter.advance()
+
+            steps = [Stage(name, stage.run, _WAITING_FRAMES) for name, stage in stages.items()]
+            Pipeline(reader, steps, write, _WAITING_FRAMES).run(self._stop)
+            self._check_faces()
+            self._enter("finishing")
+            writer.commit()
+            for warning in (*reader.warnings, *(f"{target.path}: {text}" for text in writer.warnings)):
+                self._warn(warning)
+
+    def _reader(self) -> VideoReader:
+        settings, target = self._settings, self._plan.target
+        return VideoReader(
+            target.path,
+            target,
+            trim_start=settings.trim_start,
+            trim_end=settings.trim_end,
+            fps=settings.fps,
+            threads=settings.threads,
+        )
+
+    def _writer(self, reader: VideoReader) -> VideoWriter:
+        settings = self._settings
+        return VideoWriter(
+            self._plan.output,
+            self._plan.target,
+            encoder=settings.video_encoder,
+            quality=settings.quality,
+            preset=settings.preset,
+            time_base=reader.time_base,
+            rate=settings.fps,
+            start=reader.start,
+            end=reader.end,
+            threads=settings.threads,
+        )
+
+    def _swap_picture(self, stages: Mapping[str, Analysis | Generation | Blending]) -> None:
+        still = Still(read_picture(self._plan.target.path))
+        self._enter("swapping")
+        meter = Meter(self._reporter, "swapping", 1)
+        steps = [Stage(name, stage.run, 1) for name, stage in stages.items()]
+        Pipeline([still], steps, self._count, 1).run(self._stop)
+        meter.advance()
+        self._check_faces()
+        self._enter("finishing")
+        write_picture(self._plan.output, still.bgr)
+
+    def _count(self, task: FrameTask) -> None:
+        self._frames += 1
+        self._faces += len(task.faces)
+
+    def _check_faces(self) -> None:
+        if self._faces:
+            return
+        message = f"no face to replace was found in {self._plan.target.path}"
+        if self._settings.require_face:
+            raise NoFaceError(message)
+        self._warn(message + "; the output shows the target as it is")

@@ -1,0 +1,136 @@
+"""The steps between decoding and encoding; each takes the items of the step before it and passes them on.
+
+Coordinates of faces are those of the displayed picture (square pixels); crops are cut from, and pasted
+into, the stored pixels by one transform that holds the pixel aspect as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from facefusion_runner.blending.masks import box_mask, combine, hull_mask
+from facefusion_runner.blending.paste import Blend, paste
+from facefusion_runner.faces import geometry
+from facefusion_runner.faces.analysis import square_pixels
+from facefusion_runner.faces.types import Crop, Face, Generated, Mask, Matrix, Picture
+from facefusion_runner.generators import Generator
+from facefusion_runner.media.frame import Frame
+from facefusion_runner.media.still import Still
+from facefusion_runner.pipeline.artifacts import Artifacts
+from facefusion_runner.pipeline.channel import Channel
+from facefusion_runner.pipeline.threads import Stopwatch
+
+
+@dataclass(slots=True)
+class FrameTask:
+    """A frame on its way, with what is known about it so far."""
+
+    frame: Frame | Still
+    faces: list[Face] = field(default_factory=list)
+    """The faces to swap."""
+    crops: list[Crop] = field(default_factory=list)
+    generated: list[Generated] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskOptions:
+    """Which masks are combined, by minimum, with the generator's own."""
+
+    kinds: tuple[str, ...]
+    """Of `box`, `hull`."""
+    feather: float
+    """Width of the soft edge in units of the crop's side."""
+    padding: tuple[float, float, float, float]
+    """Cut off the box at the top, right, bottom and left, in units of the crop's side."""
+
+
+class Analysis:
+    """Finds, follows and selects faces."""
+
+    def __init__(self, find: Callable[[Picture, float], list[Face]]) -> None:
+        """`find` takes a picture with square pixels and its time in seconds."""
+        self._find = find
+        self.watch = Stopwatch()
+
+    def run(self, frames: Channel[Frame | Still]) -> Iterator[FrameTask]:
+        for frame in frames:
+            with self.watch:
+                picture = square_pixels(frame.bgr, frame.pixel_aspect)
+                faces = self._find(picture, float(frame.time))
+            yield FrameTask(frame, faces)
+
+
+class Generation:
+    """Cuts the crops and has the generator fill them, those of several frames at once."""
+
+    def __init__(self, generator: Generator, source: Any, batch: int) -> None:
+        self._generator = generator
+        self._source = source
+        self._batch = batch
+        self.watch = Stopwatch()
+
+    def run(self, tasks: Channel[FrameTask]) -> Iterator[FrameTask]:
+        while taken := tasks.take(self._batch):
+            with self.watch:
+                for task in taken:
+                    task.crops = [self._cut(task.frame, face) for face in task.faces]
+                self._generate(taken)
+            yield from taken
+
+    def _cut(self, frame: Frame | Still, face: Face) -> Crop:
+        generator = self._generator
+        aligned = geometry.alignment(face.points, generator.template, generator.side)
+        landmarks = None if face.landmarks is None else geometry.apply(aligned, face.landmarks)
+        matrix = aligned @ _to_square(frame)
+        return Crop(geometry.cut(frame.bgr, matrix, generator.side), matrix, landmarks)
+
+    def _generate(self, tasks: Sequence[FrameTask]) -> None:
+        crops = [crop for task in tasks for crop in task.crops]
+        generated = iter(self._generator.generate(crops, self._source) if crops else ())
+        for task in tasks:
+            task.generated = [next(generated) for _ in task.crops]
+
+
+class Blending:
+    """Puts the generated faces back into the frame."""
+
+    def __init__(self, mode: Blend, masks: MaskOptions, artifacts: Artifacts) -> None:
+        self._mode = mode
+        self._masks = masks
+        self._artifacts = artifacts
+        self.watch = Stopwatch()
+
+    def run(self, tasks: Channel[FrameTask]) -> Iterator[FrameTask]:
+        for task in tasks:
+            with self.watch:
+                masks = [
+                    self._mask(crop, generated)
+                    for crop, generated in zip(task.crops, task.generated, strict=True)
+                ]
+                self._artifacts.before_blending(task, masks)
+                for crop, generated, mask in zip(task.crops, task.generated, masks, strict=True):
+                    left, top, pixels = paste(task.frame.bgr, generated.pixels, mask, crop.matrix, self._mode)
+                    if pixels.size:
+                        task.frame.paste(left, top, pixels)
+                self._artifacts.after_blending(task)
+            yield task
+
+    def _mask(self, crop: Crop, generated: Generated) -> Mask:
+        side = crop.pixels.shape[0]
+        masks = [] if generated.mask is None else [generated.mask]
+        if "box" in self._masks.kinds:
+            masks.append(box_mask(side, self._masks.padding, self._masks.feather))
+        if "hull" in self._masks.kinds and crop.landmarks is not None:
+            masks.append(hull_mask(crop.landmarks, side, self._masks.feather))
+        return combine(masks)
+
+
+def _to_square(frame: Frame | Still) -> Matrix:
+    """(3, 3): the frame's stored pixels to those of `square_pixels(frame.bgr)`, centre to centre."""
+    width = frame.bgr.shape[1]
+    stretch = max(round(width * frame.pixel_aspect), 1) / width
+    return np.array([[stretch, 0, 0.5 * stretch - 0.5], [0, 1, 0], [0, 0, 1]])

@@ -1,0 +1,337 @@
+"""A whole task: what comes out, and what is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from facefusion_runner.errors import (
+    Cancelled,
+    ConfigError,
+    InputError,
+    LicenceError,
+    MediaError,
+    ModelError,
+    NoFaceError,
+    RunnerError,
+)
+from facefusion_runner.progress import Progress
+from tests.pipeline.conftest import SmallTask, faces, read_clip, times, write_clip
+from tests.support.tiny_models import draw_face, face_picture
+
+WITH_MESH = {"generator": "mesh", "landmarker": "usual"}
+
+
+def change(task: SmallTask) -> np.ndarray[Any, Any]:
+    """How much each frame's pixels changed, (frames, height, width)."""
+    before, after = read_clip(task.folder / "target.mp4"), read_clip(task.output)
+    assert len(before) == len(after)
+    return np.array([cv2.absdiff(a, b).max(axis=2) for a, b in zip(before, after, strict=True)])
+
+
+@pytest.mark.parametrize("options", [{}, WITH_MESH], ids=["identity", "mesh"])
+def test_the_face_is_replaced_and_nothing_else(task: SmallTask, options: dict[str, Any]) -> None:
+    source = face_picture()
+    # What a face has and a plain ellipse has not: something to see inside.
+    source[100:140:8] //= 4
+    cv2.imwrite(str(task.options["source"][0]), source)
+    result = task.run(**options, quality=100)
+    changed = change(task)
+    for number, frame in enumerate(changed):
+        centre = 50 + 3 * number
+        assert frame[50:70, centre - 10 : centre + 10].max() > 12
+        assert frame[:, : centre - 42].max(initial=0) < 12
+        assert frame[:, centre + 42 :].max(initial=0) < 12
+    assert (result.frames, result.faces, result.output) == (12, 12, task.output)
+
+
+def test_every_frame_keeps_its_time(task: SmallTask) -> None:
+    task.run()
+    assert times(task.output) == times(task.folder / "target.mp4")
+
+
+def test_a_picture_is_swapped_into_a_picture(task: SmallTask) -> None:
+    target, output = task.folder / "target.png", task.folder / "out.png"
+    picture = face_picture((400, 300), 90)
+    cv2.imwrite(str(target), picture)
+    result = task.run(target=target, output=output)
+    changed = cv2.absdiff(cv2.imread(str(output)), picture).max(axis=2)
+    assert changed[140:160, 190:210].max() > 12
+    changed[60:240, 120:280] = 0
+    assert changed.max() == 0
+    assert (result.frames, result.faces) == (1, 1)
+
+
+def test_the_cache_is_gone_when_the_result_is_there(task: SmallTask) -> None:
+    task.run()
+    assert task.output.exists()
+    assert task.caches() == []
+    assert task.leftovers() == []
+
+
+def test_progress_names_every_stage_and_ends_complete(task: SmallTask) -> None:
+    task.run()
+    assert task.reporter.stages() == ["checking", "loading", "preparing", "swapping", "finishing"]
+    last = [event for event in task.reporter.events if event.stage == "swapping"][-1]
+    assert (last.frames, last.total) == (12, 12)
+
+
+def test_several_sources_of_one_person_are_averaged(task: SmallTask) -> None:
+    other = task.folder / "target.mp4.png"
+    cv2.imwrite(str(other), face_picture((200, 200), 60))
+    one = task.run(quality=100)
+    first = read_clip(task.output)
+    both = (*task.options["source"], other)
+    two = task.run(source=both, overwrite=True, quality=100)
+    assert one.faces == two.faces == 12
+    assert any((a != b).any() for a, b in zip(first, read_clip(task.output), strict=True))
+
+
+def test_frames_without_a_face_stay_as_they_are(task: SmallTask) -> None:
+    frames = faces(10)
+    for number in (3, 4, 5, 6, 7, 8, 9):
+        frames[number] = np.full_like(frames[number], 70 + number)
+    write_clip(task.folder / "target.mp4", frames)
+    task.run(quality=100)
+    assert change(task)[9].max() <= 6
+
+
+def test_a_target_without_a_face_is_kept_with_a_warning(task: SmallTask) -> None:
+    write_clip(task.folder / "target.mp4", [np.full((64, 64, 3), 90, np.uint8)] * 4)
+    result = task.run()
+    assert result.faces == 0
+    assert task.output.exists()
+    assert any("no face" in warning for warning in result.warnings)
+
+
+def test_a_target_without_a_face_fails_where_a_face_is_required(task: SmallTask) -> None:
+    write_clip(task.folder / "target.mp4", [np.full((64, 64, 3), 90, np.uint8)] * 4)
+    with pytest.raises(NoFaceError):
+        task.run(require_face=True)
+    assert not task.output.exists()
+    assert task.caches() == task.leftovers() == []
+
+
+def test_a_source_without_a_face_fails_before_a_frame_is_swapped(task: SmallTask) -> None:
+    blank = task.options["source"][0]
+    cv2.imwrite(str(blank), np.full((64, 64, 3), 90, np.uint8))
+    with pytest.raises(NoFaceError, match=r"source\.png"):
+        task.run()
+    assert "swapping" not in task.reporter.stages()
+    assert not task.output.exists()
+    assert task.caches() == task.leftovers() == []
+
+
+def test_a_face_that_fills_the_source_is_found(task: SmallTask) -> None:
+    tight = task.options["source"][0]
+    cv2.imwrite(str(tight), face_picture((320, 240), 100)[60:180, 115:205])
+    assert task.run().faces == 12
+
+
+def test_non_square_pixels_do_not_squeeze_the_face(task: SmallTask) -> None:
+    """The new face's region is as much wider in stored pixels as the pixels are narrower."""
+
+    def region(aspect: tuple[int, int], scale: float) -> np.ndarray[Any, Any]:
+        frame = np.full((120, 160, 3), 90, np.uint8)
+        draw_face(frame, (80, 60), 40)
+        if scale != 1:
+            frame = cv2.resize(frame, (round(160 * scale), 120))
+
+        def prepare(stream: Any) -> None:
+            stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
+
+        write_clip(task.folder / "target.mp4", [frame] * 2, prepare=prepare)
+        task.run(overwrite=True, quality=100)
+        return change(task)[0] > 14
+
+    square, narrow = region((1, 1), 1.0), region((2, 1), 0.5)
+    widths = [np.ptp(np.nonzero(mask.any(axis=0))[0]) + 1 for mask in (square, narrow)]
+    heights = [np.ptp(np.nonzero(mask.any(axis=1))[0]) + 1 for mask in (square, narrow)]
+    assert widths[0] / widths[1] == pytest.approx(2.0, rel=0.15)
+    assert heights[0] / heights[1] == pytest.approx(1.0, rel=0.1)
+
+
+def test_trim_and_frame_rate_reach_the_output(task: SmallTask) -> None:
+    result = task.run(trim_start="0.12", trim_end="0.36", fps="50")
+    assert result.frames == 12
+    assert times(task.output)[-1] < 0.24
+
+
+def test_only_the_selected_face_is_replaced(task: SmallTask) -> None:
+    assert task.run(select="0").faces == 12
+    assert task.run(select="1", overwrite=True).faces == 0
+
+
+@pytest.mark.parametrize("mode", ["alpha", "seamless", "pyramid"])
+@pytest.mark.parametrize("mask", ["box", "hull", "box,hull"])
+def test_every_blend_mode_works_with_every_mask(task: SmallTask, mode: str, mask: str) -> None:
+    assert task.run(blend_mode=mode, mask=mask, landmarker="usual").faces == 12
+
+
+def test_only_the_artifacts_asked_for_are_written_and_stay_where_the_cache_is_kept(task: SmallTask) -> None:
+    asked = "frames,crops,landmarks,embeddings,masks,transforms,swapped"
+    task.run(cache_artifacts=asked, cache_keep="always", task_id="look")
+    cache = task.cache_root / "look"
+    found = {path.name: len(list(path.iterdir())) for path in cache.iterdir() if path.is_dir()}
+    assert found == {**dict.fromkeys(asked.split(","), 12), "embeddings": 1}
+    crop = cv2.imread(str(cache / "crops" / "00000003-0.png"))
+    assert crop.shape == (128, 128, 3)
+    assert np.load(cache / "transforms" / "00000003-0.npy").shape == (2, 3)
+
+    task.run(cache_artifacts="crops", cache_keep="always", task_id="less", overwrite=True)
+    assert [path.name for path in (task.cache_root / "less").iterdir() if path.is_dir()] == ["crops"]
+
+
+def test_a_failed_tasks_cache_is_kept_where_that_was_asked_for(task: SmallTask) -> None:
+    with pytest.raises(MediaError):
+        task.run(target=damaged(task), cache_keep="on-failure", task_id="broken")
+    assert task.caches() == ["broken"]
+
+
+def damaged(task: SmallTask) -> Path:
+    """A target of 60 frames whose data is overwritten in the middle."""
+    path = write_clip(task.folder / "target.mp4", faces(60, width=30), options={"g": "10"})
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 600] = bytes(600)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_damaged_frame_fails_the_task_and_nothing_is_left(task: SmallTask) -> None:
+    with pytest.raises(MediaError, match=r"target\.mp4: frame \d+"):
+        task.run(target=damaged(task))
+    assert not task.output.exists()
+    assert task.caches() == task.leftovers() == []
+
+
+@pytest.mark.parametrize("stage", ["checking", "loading", "preparing", "swapping", "finishing"])
+def test_cancelling_at_any_stage_leaves_nothing(task: SmallTask, stage: str) -> None:
+    record: Callable[[Progress], None] = task.reporter.progress
+
+    def stop_at(event: Progress) -> None:
+        record(event)
+        if event.stage == stage and (stage != "swapping" or event.frames == 3):
+            task.stop.set()
+
+    task.reporter.progress = stop_at  # type: ignore[method-assign]
+    if stage == "finishing":
+        # The last frame is encoded: from here on the result is made, not thrown away.
+        task.run()
+        assert task.output.exists()
+    else:
+        with pytest.raises(Cancelled):
+            task.run()
+        assert not task.output.exists()
+    assert task.caches() == task.leftovers() == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("stage-")]
+
+
+def test_a_failed_task_leaves_an_older_output_as_it_was(task: SmallTask) -> None:
+    task.output.write_bytes(b"older result")
+    with pytest.raises(MediaError):
+        task.run(target=damaged(task), overwrite=True)
+    assert task.output.read_bytes() == b"older result"
+
+
+def test_two_tasks_with_targets_of_the_same_name_do_not_touch_each_other(
+    tmp_path: Path, tiny_models: Path
+) -> None:
+    tasks = []
+    for number in (0, 1):
+        (tmp_path / str(number)).mkdir()
+        small = SmallTask(tmp_path / str(number), tiny_models)
+        small.cache_root = small.options["cache_root"] = tmp_path / "cache"
+        frames = [frame if number == 0 else frame[:, ::-1] for frame in faces(30)]
+        write_clip(tmp_path / str(number) / "target.mp4", frames)
+        tasks.append(small)
+    outcomes: list[int] = []
+    threads = [
+        threading.Thread(target=lambda each=each: outcomes.append(each.run(quality=100).faces))
+        for each in tasks
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [30, 30]
+    for each in tasks:
+        changed = change(each)
+        assert np.median(changed[0]) < 3, "another target's frames"
+    assert tasks[0].caches() == []
+
+
+def with_file(name: str, content: bytes) -> Callable[[SmallTask], dict[str, Any]]:
+    def make(task: SmallTask) -> dict[str, Any]:
+        (task.folder / name).write_bytes(content)
+        return {"target": task.folder / name}
+
+    return make
+
+
+BAD_INPUT: dict[str, tuple[Callable[[SmallTask], dict[str, Any]], type[RunnerError], str]] = {
+    "not a video": (with_file("t.mp4", b"hello " * 99), InputError, r"t\.mp4"),
+    "zero bytes": (with_file("t.mp4", b""), InputError, "0 bytes"),
+    "a directory": (lambda task: {"target": task.folder}, InputError, "directory"),
+    "no such file": (lambda task: {"target": task.folder / "x.mp4"}, InputError, r"x\.mp4"),
+    "a video as source": (lambda task: {"source": (task.options["target"],)}, InputError, "video"),
+    "no such output folder": (lambda task: {"output": task.folder / "no" / "o.mp4"}, InputError, "no"),
+    "output is the target": (lambda task: {"output": task.options["target"]}, InputError, "target"),
+    "video into a picture": (lambda task: {"output": task.folder / "o.png"}, InputError, r"o\.png"),
+    "unknown container": (lambda task: {"output": task.folder / "o.avi"}, InputError, r"o\.avi"),
+    "start behind the end": (lambda task: {"trim_start": "99"}, InputError, "99"),
+    "unknown detector": (lambda task: {"detector": "eagle"}, ModelError, "eagle"),
+    "a role's wrong model": (lambda task: {"detector": "narrow"}, ModelError, "narrow"),
+    "missing model": (lambda task: {"detector": "yunet_n_640"}, ModelError, "models pull yunet_n_640"),
+    "licence not accepted": (lambda task: {"generator": "inswapper_128"}, LicenceError, "accept"),
+    "encoder of another space": (lambda task: {"encoder": "other"}, ConfigError, "w600k"),
+    "unknown licence": (lambda task: {"model_licenses_accepted": "mitt"}, ConfigError, "mitt"),
+    "unsafe cache root": (lambda task: {"cache_root": Path("/var/lib")}, ConfigError, "/var/lib"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_clear_line_before_work_starts(task: SmallTask, case: str) -> None:
+    make, kind, words = BAD_INPUT[case]
+    changes = make(task)
+    before = sorted(path.name for path in task.folder.iterdir())
+    with pytest.raises(kind, match=words) as caught:
+        task.run(**changes)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert "swapping" not in task.reporter.stages()
+    assert task.caches() == []
+    assert sorted(path.name for path in task.folder.iterdir() if path.name != "cache") == before
+
+
+def test_an_encoder_that_the_generator_understands_is_found_by_itself(task: SmallTask) -> None:
+    assert task.run(encoder="auto").faces == 12
+
+
+def test_a_damaged_network_is_named_with_the_way_to_mend_it(task: SmallTask, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for file in task.options["model_root"].iterdir():
+        (models / file.name).write_bytes(file.read_bytes())
+    (models / "red.onnx").write_bytes((models / "red.onnx").read_bytes()[:500])
+    with pytest.raises(ModelError, match="red") as caught:
+        task.run(model_root=models)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_the_wrong_shape_is_named(task: SmallTask, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for file in task.options["model_root"].iterdir():
+        (models / file.name).write_bytes(file.read_bytes())
+    (models / "red.onnx").write_bytes((models / "colours.onnx").read_bytes())
+    with pytest.raises(ModelError, match="red") as caught:
+        task.run(model_root=models)
+    assert "20" in str(caught.value)
