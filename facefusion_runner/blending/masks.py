@@ -6,7 +6,7 @@ fractions of the crop's side, so they grow and shrink with the face in the pictu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -95,35 +95,13 @@ def _depth(hull: NDArray[np.float64], side: int) -> Float:
 
 
 def combine(masks: Sequence[Mask]) -> Mask:
-    """The minimum of one or more masks of the same size: a pixel is taken only where all take it."""
+    """The minimum of one or more masks of one size: a pixel is taken only where all take it.
+
+    Read-only where the only one is; raises ValueError when there is none.
+    """
+    if not masks:
+        raise ValueError("no masks to combine")
     combined, *rest = masks
     for mask in rest:
         combined = np.asarray(cv2.min(combined, mask), np.uint8)
     return combined
-
-
-def crop_mask(
-    kinds: Collection[str],
-    side: int,
-    *,
-    landmarks: Float | None = None,
-    own: Mask | None = None,
-    padding: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
-    feather: float = FEATHER,
-) -> Mask:
-    """The mask for one crop: those of `kinds` ("box", "hull") and the generator's `own`, combined.
-
-    With neither kinds nor an own mask the whole crop is taken; read-only where it is a cached one.
-    Raises ValueError for an unknown kind, and for "hull" without landmarks.
-    """
-    masks = [] if own is None else [own]
-    for kind in kinds:
-        if kind == "box":
-            masks.append(box_mask(side, padding, feather))
-        elif kind == "hull":
-            if landmarks is None:
-                raise ValueError("the mask hull needs a landmarker")
-            masks.append(hull_mask(landmarks, side, feather))
-        else:
-            raise ValueError(f"the mask {kind!r} is none of box, hull")
-    return combine(masks) if masks else np.full((side, side), 255, np.uint8)

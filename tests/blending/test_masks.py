@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facefusion_runner.blending.masks import box_mask, combine, crop_mask, hull_mask
+from facefusion_runner.blending.masks import box_mask, combine, hull_mask
 from tests.blending.scenes import landmarks68
 
 
@@ -97,17 +97,11 @@ def test_combined_masks_take_a_pixel_only_where_all_do() -> None:
     own = np.zeros((128, 128), np.uint8)
     own[:, 64:] = 200
     box, hull = box_mask(128), hull_mask(landmarks68(128), 128)
-    both = crop_mask(("box", "hull"), 128, landmarks=landmarks68(128), own=own)
-    assert np.array_equal(both, np.minimum(np.minimum(box, hull), own))
+    assert np.array_equal(combine([own, box, hull]), np.minimum(np.minimum(box, hull), own))
     assert np.array_equal(combine([own]), own)
+    assert own[0, 64] == 200
 
 
-def test_without_any_mask_the_whole_crop_is_taken() -> None:
-    assert (crop_mask((), 32) == 255).all()
-
-
-def test_a_hull_without_landmarks_and_an_unknown_kind_are_refused() -> None:
-    with pytest.raises(ValueError, match="landmarker"):
-        crop_mask(("hull",), 128)
-    with pytest.raises(ValueError, match="'oval'"):
-        crop_mask(("oval",), 128)
+def test_nothing_to_combine_is_refused() -> None:
+    with pytest.raises(ValueError, match="no masks"):
+        combine([])
