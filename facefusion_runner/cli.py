@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from facefusion_runner.errors import Cancelled, ConfigError, RunnerError
-from facefusion_runner.signals import interrupted_by_signals
+from facefusion_runner.signals import Interrupted, interrupted_by_signals
 
 if TYPE_CHECKING:
     from facefusion_runner.commands.options import Invocation
@@ -30,7 +30,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         with interrupted_by_signals():
             return _run(arguments, environ)
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         return _fail(Cancelled("interrupted"), as_json=False)
 
 
@@ -40,7 +40,7 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     from facefusion_runner.commands.options import Invocation
     from facefusion_runner.commands.root import root
 
-    invocation = Invocation(json=_asks_for_json(arguments, environ), debug="--debug" in arguments)
+    invocation = Invocation(environ, _asks_for_json(arguments, environ), "--debug" in arguments)
     try:
         code = root.main(list(arguments), "facefusion-runner", standalone_mode=False, obj=invocation)
         sys.stdout.flush()
@@ -50,7 +50,7 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return 2
     except click.ClickException as error:
         return _fail(ConfigError(_usage(error)), invocation.json)
-    except (click.Abort, KeyboardInterrupt):
+    except (Interrupted, click.Abort):
         return _fail(Cancelled("interrupted"), invocation.json)
     except RunnerError as error:
         if invocation.debug:

@@ -108,7 +108,7 @@ class Throttle:
         return True
 
 
-class _Base:
+class BaseReporter:
     """What all reporters share: a lock, warnings once, and peace when the reader has gone."""
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class _Base:
     def _finish(self, summary: str, data: dict[str, Any]) -> None: ...
 
 
-class LineReporter(_Base):
+class LineReporter(BaseReporter):
     """One line every few seconds, for logs."""
 
     def __init__(
@@ -186,7 +186,7 @@ class QuietReporter(LineReporter):
     def _finish(self, summary: str, data: dict[str, Any]) -> None: ...
 
 
-class JsonReporter(_Base):
+class JsonReporter(BaseReporter):
     """One JSON object a line, for programs."""
 
     def __init__(self, stream: IO[str], seconds: float = 0.5, clock: Clock = time.monotonic) -> None:
@@ -208,46 +208,9 @@ class JsonReporter(_Base):
         print(json.dumps(data), file=self._stream, flush=True)
 
 
-class BarReporter(_Base):
-    """A bar on a terminal; one task line per stage."""
-
-    def __init__(self, stream: IO[str], unit: Unit = "frames") -> None:
-        super().__init__()
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as Bar
-
-        count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-        self._bar = Bar(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            count,
-            TextColumn("{task.fields[pace]}", markup=False),
-            console=Console(file=stream),
-        )
-        self._unit: Unit = unit
-        self._stages: dict[str, Any] = {}
-
-    def _show(self, event: Progress) -> None:
-        self._bar.start()
-        if event.stage not in self._stages:
-            self._stages[event.stage] = self._bar.add_task(event.stage, total=event.total, pace="")
-        pace = _pace(event, self._unit)
-        self._bar.update(self._stages[event.stage], completed=event.frames, total=event.total, pace=pace)
-
-    def _warn(self, message: str) -> None:
-        self._bar.console.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
-
-    def _end(self) -> None:
-        self._bar.stop()
-
-    def _finish(self, summary: str, data: dict[str, Any]) -> None:
-        self._bar.console.print(summary, markup=False, highlight=False, soft_wrap=True)
-
-
 def make_reporter(
     mode: Mode, unit: Unit = "frames", stdout: IO[str] | None = None, stderr: IO[str] | None = None
-) -> LineReporter | JsonReporter | BarReporter:
+) -> BaseReporter:
     """The reporter for `--progress`. JSON goes to stdout, all that people read to stderr."""
     errors = sys.stderr if stderr is None else stderr
     if mode == "json":
@@ -255,6 +218,8 @@ def make_reporter(
     if mode == "none":
         return QuietReporter(errors)
     if mode == "bar" or (mode == "auto" and errors.isatty()):
+        from facefusion_runner.bar import BarReporter
+
         return BarReporter(errors, unit)
     return LineReporter(errors, unit)
 
@@ -273,11 +238,11 @@ def _sentence(event: Progress, unit: Unit) -> str:
         count = _megabytes(event.frames) + ("" if event.total is None else f" of {_megabytes(event.total)}")
     else:
         count = f"{event.frames} frames" if event.total is None else f"{event.frames} of {event.total} frames"
-    pace = _pace(event, unit)
-    return f"{event.stage}: {count}" + (f", {pace}" if pace else "")
+    return ", ".join(filter(None, (f"{event.stage}: {count}", pace(event, unit))))
 
 
-def _pace(event: Progress, unit: Unit) -> str:
+def pace(event: Progress, unit: Unit) -> str:
+    """`12.3 frames/s, 1:02 left`, as far as it is known."""
     parts = []
     if event.rate is not None:
         parts.append(f"{_megabytes(event.rate)}/s" if unit == "bytes" else f"{event.rate:.1f} frames/s")

@@ -1,7 +1,7 @@
 """How signals end the program: the only place that handles them.
 
-SIGTERM and SIGHUP act as Ctrl-C does. Around a task, `StopOnSignal` sets an event instead, so that
-the task ends in order; what cannot wait any longer is set aside before the process is ended.
+Most commands are interrupted where they are. Around a task, `StopOnSignal` sets an event instead, so
+that the task ends in order; what cannot wait any longer is set aside before the process is ended.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ PATIENCE_SECONDS: Final = 8.0
 """How long an orderly end may take; containers are killed 10 s after SIGTERM."""
 
 _END: Final = b"\0"
+
+
+class Interrupted(BaseException):
+    """A signal came. Not a KeyboardInterrupt, which libraries answer with output of their own."""
 
 
 class Stop(threading.Event):
@@ -123,10 +127,10 @@ class StopOnSignal:
 
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """A block in which SIGTERM and SIGHUP raise KeyboardInterrupt as SIGINT does."""
+    """A block in which each handled signal raises `Interrupted` in the main thread."""
     before = {number: signal.getsignal(number) for number in _taken()}
     for number in before:
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
@@ -137,6 +141,10 @@ def interrupted_by_signals() -> Iterator[None]:
 def _taken() -> list[signal.Signals]:
     # What the parent ignores stays ignored: that is how `nohup` and a shell's `&` work.
     return [number for number in HANDLED if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

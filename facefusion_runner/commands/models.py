@@ -39,7 +39,7 @@ def models() -> None:
 @setting_options(Models, Messages)
 @click.pass_context
 def list_(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
-    """Show every model of the catalog: role, family, licence, size, and whether it is here."""
+    """Show all models and which are here."""
     ctx.ensure_object(Invocation).json |= as_json
     catalog, store = _open(load(ctx, given).settings)
     rows = [describe(entry, catalog, store) for entry in catalog.entries()]
@@ -64,12 +64,14 @@ def list_(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
 @setting_options(Models, Messages)
 @click.pass_context
 def pull(ctx: click.Context, /, ids: tuple[str, ...], accept: tuple[str, ...], **given: Any) -> None:
-    """Download weights; what has arrived before is not fetched again."""
+    """Download weights.
+
+    A download that was cut goes on where it ended."""
     settings = load(ctx, given).settings
     catalog, store = _open(settings, accept)
     entries = [catalog.get(model_id) for model_id in ids]
-    with make_reporter(settings.progress, "bytes") as reporter:
-        for entry in entries:
+    for entry in entries:
+        with make_reporter(settings.progress, "bytes") as reporter:
             path = store.pull(entry, _Arrivals(reporter, entry.id))
             reporter.done(f"{entry.id}: {path}", {"id": entry.id, "path": str(path)})
 
@@ -82,7 +84,9 @@ def pull(ctx: click.Context, /, ids: tuple[str, ...], accept: tuple[str, ...], *
 @setting_options(Models, Messages)
 @click.pass_context
 def verify(ctx: click.Context, /, ids: tuple[str, ...], **given: Any) -> None:
-    """Compare weights with the catalog's size and SHA-256; without an id, all that are here."""
+    """Check weights against the catalog.
+
+    Compares size and SHA-256; without an ID, of all models that are here."""
     catalog, store = _open(load(ctx, given).settings)
     entries = [catalog.get(model_id) for model_id in ids] or [
         entry for entry in catalog.entries() if entry.file and store.location(entry).is_file()
@@ -108,7 +112,9 @@ def verify(ctx: click.Context, /, ids: tuple[str, ...], **given: Any) -> None:
 @setting_options(Models, Messages)
 @click.pass_context
 def import_(ctx: click.Context, /, model_id: str, file: str, **given: Any) -> None:
-    """Copy a file into MODEL_ROOT as a model's weights, if it is the file the catalog describes."""
+    """Take a file of yours as weights.
+
+    It is copied into MODEL_ROOT if it is the file that the catalog describes."""
     catalog, store = _open(load(ctx, given).settings)
     click.echo(store.import_file(catalog.get(model_id), Path(file)))
 
@@ -120,7 +126,7 @@ def import_(ctx: click.Context, /, model_id: str, file: str, **given: Any) -> No
 @setting_options(Models, Messages)
 @click.pass_context
 def path(ctx: click.Context, /, model_id: str | None, **given: Any) -> None:
-    """Print where a model's weights are, or MODEL_ROOT."""
+    """Print where weights are, or MODEL_ROOT."""
     settings = load(ctx, given).settings
     if model_id is None:
         click.echo(settings.model_root)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import textwrap
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,7 +20,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 PRECEDENCE: Final = (
     "Every setting has one name: --cache-ttl-seconds as a flag, cache_ttl_seconds in the JSON of --config, "
-    "CACHE_TTL_SECONDS in the environment. A flag beats the JSON, which beats the environment."
+    "CACHE_TTL_SECONDS in the environment. A flag beats the JSON, which beats the environment. "
+    "A true|false flag alone means true; --no-overwrite is --overwrite false."
 )
 EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 failed, 2 bad input or configuration, 3 refused by policy, 4 cancelled."
@@ -30,8 +30,9 @@ EXIT_CODES: Final = (
 
 @dataclass(slots=True)
 class Invocation:
-    """What the error handling of one run of the program needs to know."""
+    """One run of the program: its environment, and how its errors are shown."""
 
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     json: bool = False
     """Errors are printed as JSON on stdout, too."""
     debug: bool = False
@@ -41,17 +42,17 @@ class Invocation:
 class SettingOption(click.Option):
     """The flag of one setting; booleans may be given without a value and as `--no-…`."""
 
-    def __init__(self, name: str, field: FieldInfo, section: str) -> None:
-        form = kinds.form_of(field.metadata)
-        switch = field.annotation is bool
-        declarations = [name, loading.flag(name)]
+    def __init__(self, name: str, info: FieldInfo, section: str) -> None:
+        form = kinds.form_of(info.metadata)
+        valueless: dict[str, Any] = (
+            {"is_flag": False, "flag_value": "true"} if info.annotation is bool else {}
+        )
         super().__init__(
-            declarations,
+            [name, loading.flag(name)],
             metavar=form.text,
             multiple=form.repeatable,
-            is_flag=False,
-            flag_value="true" if switch else None,
-            help=_help(name, field),
+            help=_help(info),
+            **valueless,
         )
         self.section = section
 
@@ -84,9 +85,9 @@ def setting_options(*sections: type[BaseModel]) -> Callable[[Function], Function
         parameters: list[click.Parameter] = []
         for section in sections:
             title = (section.__doc__ or "").strip()
-            for name, field in section.model_fields.items():
-                parameters.append(SettingOption(name, field, title))
-                if field.annotation is bool:
+            for name, info in section.model_fields.items():
+                parameters.append(SettingOption(name, info, title))
+                if info.annotation is bool:
                     parameters.append(Negation(name))
         parameters.append(click.Option(["--config"], metavar="FILE", help="JSON file with settings."))
         parameters.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of a defect."))
@@ -101,9 +102,9 @@ def setting_options(*sections: type[BaseModel]) -> Callable[[Function], Function
 def load(ctx: click.Context, given: dict[str, Any]) -> Loaded:
     """The settings in force for a command; `given` are its parameters as click read them."""
     invocation = ctx.ensure_object(Invocation)
-    invocation.debug = bool(given["debug"])
+    invocation.debug |= bool(given["debug"])
     config = None if given["config"] is None else Path(given["config"])
-    origins = loading.gather(flags_of(given), config, os.environ)
+    origins = loading.gather(flags_of(given), config, invocation.environ)
     if "progress" in given and str(origins["progress"].raw).strip().lower() == "json":
         invocation.json = True
     loaded = loading.check(origins, config)
@@ -142,11 +143,6 @@ def written(value: object) -> str:
     return str(value)
 
 
-def _help(name: str, field: FieldInfo) -> str:
-    default = written(field.get_default(call_default_factory=True))
-    text = field.description or ""
-    return textwrap.dedent(f"{text} [{default}]" if default else text)
-
-
-def names(sections: Iterable[type[BaseModel]]) -> list[str]:
-    return [name for section in sections for name in section.model_fields]
+def _help(info: FieldInfo) -> str:
+    default = written(info.get_default(call_default_factory=True))
+    return f"{info.description} [{default}]" if default else str(info.description)
