@@ -151,7 +151,9 @@ class Catalog:
             accepted = (entry for entry in fitting if store.accepts(entry))
             return next(present, None) or next(accepted, fitting[0])
         if name in self._entries:
-            raise ModelError(f"model {name} is a {self._entries[name].role}, not a {role}")
+            raise ModelError(f"model {name} has the role {self._entries[name].role}, not {role}")
+        if name == "auto":
+            raise ModelError(f"no catalog holds a {role}; {self._advice(role, [])}")
         names = [*(entry.id for entry in known), *(entry.family for entry in known)]
         raise ModelError(f"no {role} is called {name!r}; {self._advice(name, names)}")
 
@@ -219,14 +221,14 @@ class Catalog:
 
 def _tables(source: Source, document: dict[str, Any], key: Literal["licences", "models"]) -> Iterator[Any]:
     """The tables below `key`; a licence's gets its id."""
+    written = "[licences.ID]" if key == "licences" else "[[models]]"
+    form = ConfigError(f"catalog {source.name}: {key} must be written as {written}")
     section = document.get(key, {} if key == "licences" else [])
-    rows = section.items() if isinstance(section, dict) else enumerate(section)
-    form = "[licences.ID]" if key == "licences" else "[[models]]"
     if not isinstance(section, dict if key == "licences" else list):
-        raise ConfigError(f"catalog {source.name}: {key} must be written as {form}")
-    for name, table in rows:
+        raise form
+    for name, table in section.items() if isinstance(section, dict) else enumerate(section):
         if not isinstance(table, dict):
-            raise ConfigError(f"catalog {source.name}: {key} must be written as {form}")
+            raise form
         yield {"id": name, **table} if key == "licences" else table
 
 

@@ -86,7 +86,7 @@ def families(role: Role) -> tuple[str, ...]:
 
 def _find(role: Role, entry: ModelEntry) -> Load:
     if entry.role != role:
-        raise ModelError(f"model {entry.id} is a {entry.role}, not a {role}")
+        raise ModelError(f"model {entry.id} has the role {entry.role}, not {role}")
     for module in _modules(role):
         if entry.family in module.FAMILIES:
             return cast(Load, module.load)

@@ -21,6 +21,8 @@ from facefusion_runner.models.catalog import ModelEntry
 
 _log = logging.getLogger(__name__)
 
+CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 TENSORRT: Final = "TensorrtExecutionProvider"
@@ -212,7 +214,7 @@ def _cpu_quota() -> int:
     threads that are then throttled. 0 leaves the choice to it.
     """
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = CPU_QUOTA.read_text().split()
         cores = math.ceil(int(quota) / int(period))
     except (OSError, ValueError):
         return 0
