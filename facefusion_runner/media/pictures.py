@@ -1,0 +1,165 @@
+"""Still pictures: JPEG, PNG and WebP in and out, known by their content and not by their name."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from facefusion_runner.errors import InputError, StorageError
+from facefusion_runner.faces.types import Picture
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP")
+SUFFIXES: Final = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+"""The names an output picture may end in."""
+
+_MAX_PIXELS: Final = 89_478_485
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInfo:
+    """A picture file as its header describes it."""
+
+    format: str
+    """"jpeg", "png" or "webp"."""
+    width: int
+    """Of the upright picture."""
+    height: int
+    has_alpha: bool
+
+
+def probe_picture(path: Path) -> PictureInfo | None:
+    """What a picture is, without decoding it; None when the file is no picture of a format that is read.
+
+    Raises InputError for one that is too large or animated, OSError.
+    """
+    image = _open(path)
+    if image is None:
+        return None
+    with image:
+        if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
+            raise InputError(
+                f"{path} is an animated {image.format}, which is not read; convert it to GIF or MP4"
+            )
+        width, height = image.size
+        if image.getexif().get(_ORIENTATION_TAG, 1) in _SIDEWAYS:
+            width, height = height, width
+        return PictureInfo(_name(image), width, height, _has_alpha(image))
+
+
+def read_picture(path: Path) -> Picture:
+    """(height, width, 3) uint8 BGR, upright by its EXIF orientation, in sRGB, transparency laid on white.
+
+    16-bit and grey pictures become 8-bit colour. Raises InputError.
+    """
+    try:
+        image = _open(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    if image is None:
+        raise InputError(f"{path} is no picture that can be read (jpg, png, webp)")
+    with image:
+        try:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            rgb = _to_rgb(upright)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    return np.ascontiguousarray(np.asarray(rgb, np.uint8)[:, :, ::-1])
+
+
+def write_picture(path: Path, picture: Picture, quality: int = 95) -> None:
+    """Write (height, width, 3) uint8 BGR as the name's ending says; it appears under its name when complete.
+
+    quality 0..100 is for JPEG and WebP. Raises InputError for an ending that is none of `SUFFIXES`,
+    StorageError.
+    """
+    kind = SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"{path} does not end in {', '.join(SUFFIXES)}")
+    options: dict[str, object] = {} if kind == "PNG" else {"quality": quality}
+    if kind == "JPEG":
+        # Full chroma: a pasted face must not bleed into its surroundings.
+        options["subsampling"] = 0
+    buffer = io.BytesIO()
+    try:
+        Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1])).save(buffer, kind, **options)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} cannot be written as {kind}: {error}") from None
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+_ORIENTATION_TAG: Final = 0x0112
+_SIDEWAYS: Final = (5, 6, 7, 8)
+
+
+def _open(path: Path) -> Image.Image | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            return Image.open(path, formats=FORMATS)
+        except UnidentifiedImageError:
+            return None
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise InputError(f"{path} has more than {_MAX_PIXELS // 10**6} million pixels") from None
+        except (ValueError, SyntaxError) as error:
+            raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+
+
+def _name(image: Image.Image) -> str:
+    # A JPEG that holds further pictures (a phone's depth or preview) is known to Pillow as MPO.
+    return {"PNG": "png", "WEBP": "webp"}.get(image.format or "", "jpeg")
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.has_transparency_data
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+        values = np.asarray(image, np.int64)
+        grey = np.clip((values * 255 + 32767) // 65535, 0, 255).astype(np.uint8)
+        image = Image.fromarray(grey)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        profile = image.info.get("icc_profile")
+        image = Image.alpha_composite(white, rgba).convert("RGB")
+        image.info["icc_profile"] = profile
+    elif image.mode not in ("RGB", "CMYK", "L"):
+        profile = image.info.get("icc_profile")
+        image = image.convert("RGB")
+        image.info["icc_profile"] = profile
+    return _to_srgb(image).convert("RGB")
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    # A profile that is damaged or meant for another kind of picture says nothing.
+    with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        if converted is not None:
+            return converted
+    return image

@@ -1,0 +1,327 @@
+"""Encodes frames into a file that appears under its name only when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
+
+import av
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from facefusion_runner.errors import InputError, MediaError, RunnerError, StorageError
+from facefusion_runner.media import colour, encoders, pictures
+from facefusion_runner.media.encoders import CONTAINERS, Encoder
+from facefusion_runner.media.frame import Frame
+from facefusion_runner.media.orientation import copy_properties
+from facefusion_runner.media.probe import MediaInfo, open_media, reason
+from facefusion_runner.media.tracks import TrackCopier
+
+if TYPE_CHECKING:
+    # Only the type stubs know it.
+    from av.container.core import Chapter
+
+_BUFFER_BYTES: Final = 1 << 20
+
+# Written by the muxer itself, or no longer true of the output.
+_DROPPED_METADATA: Final = frozenset(
+    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time"}
+)
+
+
+def check_output(path: Path, inputs: Sequence[Path], overwrite: bool) -> None:
+    """Raises InputError unless `path` can be written: its ending, its folder, and that it is no input."""
+    if path.suffix.lower() not in {*CONTAINERS, *pictures.SUFFIXES}:
+        raise InputError(f"{path}: an output ends in {', '.join((*CONTAINERS, *pictures.SUFFIXES))}")
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a directory; give the name of a file")
+        for other in inputs:
+            # Also true through a symbolic or a hard link.
+            if path.exists() and other.exists() and path.samefile(other):
+                raise InputError(f"{path} is also an input; give the output another name")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no regular file")
+        if os.path.lexists(path) and not overwrite:
+            raise InputError(f"{path} exists; say --overwrite to replace it")
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: the folder {path.parent} does not exist")
+        trial = _partial_name(path)
+        with trial.open("xb"):
+            trial.unlink()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is no usable name: {error}") from None
+
+
+def _partial_name(path: Path) -> Path:
+    return path.with_name(f".{secrets.token_hex(8)}.partial")
+
+
+class VideoWriter:
+    """Writes frames in the order of their times; `commit` puts the file in its place.
+
+    Audio, subtitles, chapters and metadata come from `info.path`. Leaving without `commit` leaves nothing.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        info: MediaInfo,
+        *,
+        encoder: str = "auto",
+        quality: int | None = None,
+        preset: str | None = None,
+        time_base: Fraction | None = None,
+        rate: Fraction | None = None,
+        start: Fraction = Fraction(0),
+        end: Fraction | None = None,
+        threads: int = 0,
+    ) -> None:
+        """`info` is the source's; `time_base`, `start` and `end` are the reader's.
+
+        quality 0..100, 100 is nearly lossless; preset is one of the common names of speed (ultrafast to
+        veryslow) or the encoder's own; rate is the mean number of frames a second, None for the source's.
+        Raises InputError and ConfigError for what cannot be written.
+        """
+        self._output = output
+        self._info = info
+        self._container_kind = encoders.container_for(output)
+        self._encoder = encoders.choose(encoder, self._container_kind)
+        self._quality = encoders.DEFAULT_QUALITY if quality is None else quality
+        self._preset = preset
+        self._options = self._encoder.options(self._quality, preset, info.hdr_metadata)
+        self._time_base = time_base or info.time_base
+        self._rate = rate or info.rate or Fraction(25)
+        self._start, self._end = start, end
+        self._threads = threads
+        self._partial = _partial_name(output)
+        self._file: BinaryIO | None = None
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._tracks: TrackCopier | None = None
+        self._converter = VideoReformatter()
+        self._committed = False
+        self._warnings: list[str] = []
+
+    @property
+    def warnings(self) -> list[str]:
+        """What could not be kept; complete after `commit`."""
+        return [*self._warnings, *(self._tracks.warnings if self._tracks is not None else ())]
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder in use, after a fallback the one that was fallen back to."""
+        return self._encoder
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._committed:
+            self._discard()
+
+    def write(self, frame: Frame) -> None:
+        """Encode a frame; its planes must not change afterwards. Raises MediaError, StorageError."""
+        assert self._stream is not None
+        picture = self._in_format(frame.picture)
+        picture.time_base = self._time_base
+        picture.pts = round(frame.time / self._time_base)
+        picture.duration = round(frame.duration / self._time_base)
+        # The decoder's choice of I, P and B frames would be forced upon the encoder.
+        picture.pict_type = 0
+        with self._errors():
+            self._mux(self._stream.encode(picture))
+
+    def commit(self) -> None:
+        """Finish the file and rename it into place. Raises MediaError, StorageError."""
+        assert self._stream is not None and self._tracks is not None
+        assert self._container is not None and self._file is not None
+        with self._errors():
+            self._mux(self._stream.encode(None))
+            self._tracks.copy_rest()
+            self._container.close()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._partial.replace(self._output)
+        self._committed = True
+        self._tracks.close()
+
+    def _open(self) -> None:
+        self._fall_back()
+        pix_fmt, warnings = encoders.pixel_format(self._encoder, self._info)
+        self._warnings += warnings
+        if self._info.other_video:
+            self._warnings.append(f"{self._info.other_video} further video track(s) are left out")
+        if self._info.hdr_metadata.mastering and not encoders.carries_hdr_metadata(self._encoder):
+            self._warnings.append(f"{self._encoder.name} does not carry the mastering display's values")
+        encoders.silence_svt()
+        with self._errors():
+            self._file = self._partial.open("xb", buffering=0)
+            self._container = av.open(
+                self._file,
+                "w",
+                format=self._container_kind.muxer,
+                container_options=self._muxer_options(),
+                buffer_size=_BUFFER_BYTES,
+            )
+            self._stream = self._add_video(self._container, pix_fmt)
+            self._tracks = TrackCopier(
+                self._info, self._container, self._container_kind, start=self._start, end=self._end
+            )
+            self._copy_metadata(self._container)
+            self._stream.codec_context.open()
+            self._container.start_encoding()
+
+    def _fall_back(self) -> None:
+        if not self._encoder.hardware:
+            return
+        pix_fmt, _ = encoders.pixel_format(self._encoder, self._info)
+        why = encoders.unusable(self._encoder, self._info.width, self._info.height, pix_fmt)
+        if why is None:
+            return
+        self._warnings.append(f"{self._encoder.name} cannot be used here ({why}); encoding in software")
+        self._encoder = encoders.software(self._encoder)
+        preset = self._preset if self._preset in self._encoder.presets else None
+        self._options = self._encoder.options(self._quality, preset, self._info.hdr_metadata)
+
+    def _muxer_options(self) -> dict[str, str]:
+        if self._container_kind.muxer in ("mp4", "mov"):
+            # The index in front, so that the file plays while it is loaded.
+            return {"movflags": "+faststart"}
+        # Without it the muxer moves the whole film when the audio begins a little before it.
+        return {"avoid_negative_ts": "disabled"}
+
+    def _add_video(self, container: OutputContainer, pix_fmt: str) -> VideoStream:
+        info = self._info
+        stream = container.add_stream(
+            self._encoder.library,
+            rate=self._rate.limit_denominator(1 << 20),
+            options=self._options,
+            width=info.width,
+            height=info.height,
+            time_base=self._time_base,
+        )
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        assert isinstance(context, VideoCodecContext)
+        context.pix_fmt = pix_fmt
+        context.thread_count = self._threads
+        context.sample_aspect_ratio = info.pixel_aspect
+        context.color_primaries = info.colour.primaries
+        context.color_trc = info.colour.transfer
+        context.colorspace = info.colour.matrix
+        context.color_range = colour.FULL if info.pix_fmt.startswith("yuvj") else info.colour.range
+        if self._encoder.codec == "hevc" and self._container_kind.muxer in ("mp4", "mov"):
+            # Players of Apple's know HEVC by this tag only.
+            context.codec_tag = "hvc1"
+        return stream
+
+    def _copy_metadata(self, container: OutputContainer) -> None:
+        with open_media(self._info.path) as source:
+            container.metadata.update(
+                {key: value for key, value in source.metadata.items() if key.lower() not in _DROPPED_METADATA}
+            )
+            video = source.streams[self._info.stream]
+            assert self._stream is not None
+            for key in ("language", "title"):
+                if key in video.metadata:
+                    self._stream.metadata[key] = video.metadata[key]
+            chapters = self._cut_chapters(source.chapters())
+        if chapters:
+            container.set_chapters(chapters)
+
+    def _cut_chapters(self, chapters: list[Chapter]) -> list[Chapter]:
+        kept: list[Chapter] = []
+        for chapter in chapters:
+            base = chapter["time_base"]
+            if not base:
+                continue
+            begin, end = chapter["start"] * base, chapter["end"] * base
+            if end <= self._start or (self._end is not None and begin >= self._end):
+                continue
+            begin = max(begin, self._start) - self._start
+            end = (min(end, self._end) if self._end is not None else end) - self._start
+            moved: Chapter = {**chapter, "start": round(begin / base), "end": round(end / base)}
+            kept.append(moved)
+        return kept
+
+    def _in_format(self, picture: av.VideoFrame) -> av.VideoFrame:
+        assert self._stream is not None
+        wanted, have = self._stream.codec_context.format, picture.format
+        assert wanted is not None
+        if wanted.name == have.name:
+            return picture
+        if wanted.name.replace("yuvj", "yuv") == have.name.replace("yuvj", "yuv"):
+            renamed = av.VideoFrame(picture.width, picture.height, wanted.name)
+            copy_properties(picture, renamed)
+            for plane, into in zip(colour.planes(picture), colour.planes(renamed), strict=True):
+                into[...] = plane
+            return renamed
+        full = colour.FULL if have.name.startswith("yuvj") else picture.color_range
+        return self._converter.reformat(
+            picture, format=wanted.name, src_color_range=full, dst_color_range=full, threads=1
+        )
+
+    def _mux(self, packets: list[av.Packet[VideoStream]]) -> None:
+        assert self._container is not None and self._tracks is not None
+        for packet in packets:
+            at = packet.dts if packet.dts is not None else packet.pts
+            if at is not None:
+                self._tracks.copy_until(at * packet.time_base)
+            self._container.mux_one(packet)
+
+    def _discard(self) -> None:
+        """Leave nothing behind; the container writes no trailer into a file that is closed."""
+        with contextlib.suppress(OSError):
+            self._partial.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.close()
+        if self._tracks is not None:
+            self._tracks.close()
+        if self._container is not None:
+            with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
+                self._container.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except RunnerError:
+            raise
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            code = getattr(error, "errno", None)
+            if code in _STORAGE_ERRORS:
+                raise StorageError(f"{self._output} cannot be written: {os.strerror(code)}") from None
+            raise MediaError(f"{self._output} cannot be encoded: {reason(error)}") from None
+
+
+_STORAGE_ERRORS: Final = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EROFS,
+        errno.EACCES,
+        errno.ENOENT,
+        errno.ENAMETOOLONG,
+    }
+)
