@@ -18,16 +18,19 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from facefusion_runner.errors import NoFaceError
 from facefusion_runner.faces.geometry import TEMPLATES
-from facefusion_runner.faces.types import Crop, Float, Generated, Mask, Picture, SourceFace
+from facefusion_runner.faces.types import Crop, Float, Generated, Picture, SourceFace
 from facefusion_runner.generators import GeneratorOptions
-from facefusion_runner.generators.relighting import light, match_colours
+from facefusion_runner.generators.relighting import light
+from facefusion_runner.generators.skin import skin_likeness
 from facefusion_runner.generators.texture import merge, texture_points, unwrap
 from facefusion_runner.generators.topology import (
     INNER_LIPS,
     LANDMARKS,
     LEFT_EYE,
     OPENINGS,
+    OVERGROWN,
     RIGHT_EYE,
+    SKIN,
     TRIANGLES,
     areas,
     mesh_points,
@@ -45,6 +48,16 @@ TEXELS: Final = 1.5
 SMALL: Final = 64
 """Side at which colour and light are compared: both are smooth."""
 
+EDGE: Final = 0.012
+FEATHER: Final = 0.035
+"""How far inside the drawn mesh the mask begins, and over what length it rises, in parts of the side."""
+
+SMALLEST: Final = 0.05
+"""Area in pixels below which a triangle is not worth drawing; a turned one has a negative area."""
+
+Area = tuple[slice, slice]
+"""Rows and columns of the crop."""
+
 
 def _known_template(name: str) -> str:
     if name not in TEMPLATES:
@@ -59,7 +72,7 @@ class Parameters(BaseModel, frozen=True, extra="forbid"):
     template: Annotated[str, AfterValidator(_known_template)] = "ffhq_512"
     keep_eyes: bool = False
     """True: the target's own eyes stay, and with them its gaze."""
-    relight: float = Field(default=0.11, ge=0.03, le=1.0)
+    relight: float = Field(default=0.09, ge=0.03, le=1.0)
     """Standard deviation of the light taken from the target, as a part of the crop's side."""
 
 
@@ -76,8 +89,8 @@ class MeshGenerator:
         self.side = options.side * boost
         self._texels = round(self.side * TEXELS)
 
-    def prepare(self, sources: Sequence[SourceFace]) -> Float:
-        """The texture (s, s, 3) float32 BGR. Sources without usable landmarks are left out.
+    def prepare(self, sources: Sequence[SourceFace]) -> Picture:
+        """The texture (s, s, 4) uint8, BGR and opacity. Sources without usable landmarks are left out.
 
         Raises NoFaceError when none has landmarks.
         """
@@ -94,31 +107,44 @@ class MeshGenerator:
         """One face per crop; a crop without usable landmarks comes back as it is with an empty mask."""
         return [self._one(crop, source) for crop in crops]
 
-    def _one(self, crop: Crop, texture: Float) -> Generated:
-        landmarks = crop.landmarks
-        if landmarks is None or not _usable(landmarks):
-            return Generated(crop.pixels, np.zeros(crop.pixels.shape[:2], np.uint8))
-        points = mesh_points(landmarks)
-        drawn = _triangle_map(points, _painted(landmarks, points), self.side)
-        face = _draw(texture, points, drawn)
-        mask = _mask(drawn)
-        face = self._lit(face, crop.pixels, drawn)
-        openings = _openings(landmarks, self.side, self._options.keep_eyes)
-        pixels = _blend(face, crop.pixels, openings)
+    def _one(self, crop: Crop, texture: Picture) -> Generated:
+        pixels, mask = crop.pixels.copy(), np.zeros(crop.pixels.shape[:2], np.uint8)
+        if crop.landmarks is None or not _usable(crop.landmarks):
+            return Generated(pixels, mask)
+        points = mesh_points(crop.landmarks)
+        order = _painted(crop.landmarks, points, self.side)
+        drawn = _triangle_map(points, order, self.side)
+        area = _extent(drawn)
+        if area is None:
+            return Generated(pixels, mask)
+        face = _draw(texture, points, order, drawn, area)
+        lit, bare = self._lit(face[..., :3], pixels, drawn, area)
+        kept = _openings(crop.landmarks, self.side, self._options.keep_eyes)[area]
+        mask[area] = _mask(drawn)[area] * bare * face[..., 3] + np.float32(0.5)
+        pixels[area] = np.where(drawn[area][..., None] < 0, pixels[area], _mixed(lit, pixels[area], kept))
         return Generated(pixels, mask)
 
-    def _lit(self, face: Float, target: Picture, drawn: NDArray[np.int16]) -> Float:
-        size = (SMALL, SMALL)
-        skin = ((drawn >= 0) & ~OPENINGS[drawn]).astype(np.float32)
-        weight = np.asarray(cv2.resize(skin, size, interpolation=cv2.INTER_AREA), np.float32)
-        weight = np.where(weight > 0.9, weight, 0).astype(np.float32)
-        small = np.asarray(cv2.resize(face, size, interpolation=cv2.INTER_AREA), np.float32)
-        there = cv2.resize(target, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        matrix = match_colours(small, there, weight)
-        small = np.asarray(cv2.transform(small, matrix), np.float32)
-        gain = light(np.clip(small, 0, 255), there, weight, self._options.relight * SMALL)
-        full = cv2.resize(gain, (self.side, self.side), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(cv2.transform(face, matrix) * full, np.float32)
+    def _lit(
+        self, face: Picture, target: Picture, drawn: NDArray[np.int16], area: Area
+    ) -> tuple[Float, Float]:
+        """The face of `area` in the target's colours and light, and where the target is bare skin, 0..1."""
+        there = _shrunk(target)
+        whole = np.zeros_like(target)
+        whole[area] = face
+        small = _shrunk(whole)
+        step = self.side // SMALL
+        seen = drawn[step // 2 :: step, step // 2 :: step][:SMALL, :SMALL]
+        inside = cv2.erode((seen >= 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        sample = SKIN[seen] & inside
+        bare = skin_likeness(there, sample)
+        weight = bare * skin_likeness(small, sample) + np.float32(0.03)
+        weight[~inside | OPENINGS[seen]] = 0
+        gain, offset = light(small, there, weight, self._options.relight * SMALL)
+        bare[~OVERGROWN[seen]] = 1
+        fields = np.dstack([gain, offset, cv2.GaussianBlur(bare, (0, 0), 1)])
+        fields = cv2.resize(fields, (self.side, self.side))[area]
+        lit = face * fields[..., :3] + fields[..., 3:6]
+        return np.asarray(lit, np.float32), np.asarray(fields[..., 6], np.float32)
 
 
 def load(entry: ModelEntry, open_model: OpenModel, options: GeneratorOptions) -> MeshGenerator:
@@ -134,49 +160,59 @@ def _usable(landmarks: NDArray[np.floating]) -> bool:
     return bool(spread[1] > 1.0 and spread[1] > 0.1 * spread[0] and np.abs(landmarks).max() < 1e5)
 
 
-def _painted(landmarks: NDArray[np.floating], points: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The triangles that face the viewer, farthest first."""
+def _painted(landmarks: NDArray[np.floating], points: NDArray[np.float64], side: int) -> NDArray[np.intp]:
+    """The triangles that face the viewer and lie near the crop, farthest first."""
+    corners = points[TRIANGLES]
+    near = (corners.max((1, 2)) < 8 * side) & (corners.min((1, 2)) > -8 * side)
     order = np.argsort(nearness(landmarks), kind="stable")
-    return order[areas(points)[order] > 0.05]
+    return np.asarray(order[(near & (areas(points) > SMALLEST))[order]], np.intp)
 
 
 def _triangle_map(points: NDArray[np.float64], order: NDArray[np.intp], side: int) -> NDArray[np.int16]:
     """(side, side) int16: the triangle seen at each pixel, -1 for none."""
     drawn = np.full((side, side), -1, np.int16)
-    corners = points[TRIANGLES]
-    near = (corners.max((1, 2)) < 8 * side) & (corners.min((1, 2)) > -8 * side)
-    fixed = np.rint(corners * 16).astype(np.int32)
-    for triangle in order[near[order]]:
-        cv2.fillConvexPoly(drawn, fixed[triangle], int(triangle), shift=4)
+    fixed = np.rint(points[TRIANGLES] * 16).astype(np.int32)
+    for triangle in order.tolist():
+        cv2.fillConvexPoly(drawn, fixed[triangle], triangle, shift=4)
     return drawn
 
 
-def _draw(texture: Float, points: NDArray[np.float64], drawn: NDArray[np.int16]) -> Float:
-    """The texture on the mesh: (side, side, 3) float32, black where nothing is drawn."""
-    side = drawn.shape[0]
-    corners = np.concatenate([points[TRIANGLES], np.ones((len(TRIANGLES), 3, 1))], 2)
-    shown = np.unique(drawn)
-    shown = shown[shown >= 0]
-    maps = np.zeros((len(TRIANGLES), 6), np.float32)
-    solved = np.linalg.solve(corners[shown], texture_points(texture.shape[0])[TRIANGLES][shown])
-    maps[shown] = solved.reshape(-1, 6)
-    y, x = np.nonzero(drawn >= 0)
-    m = maps[drawn[y, x]]
-    where = np.full((side, side, 2), -1, np.float32)
-    where[y, x] = m[:, 0:2] * x[:, None] + m[:, 2:4] * y[:, None] + m[:, 4:6]
-    return np.asarray(cv2.remap(texture, where[..., 0], where[..., 1], cv2.INTER_LINEAR), np.float32)
+def _extent(drawn: NDArray[np.int16]) -> Area | None:
+    """The rows and columns in which anything is drawn."""
+    left, top, width, height = cv2.boundingRect((drawn >= 0).astype(np.uint8))
+    if width == 0:
+        return None
+    return slice(top, top + height), slice(left, left + width)
 
 
-def _mask(drawn: NDArray[np.int16]) -> Mask:
-    """Opaque well inside what is drawn, 0 at its edge and at the crop's border, smooth between."""
+def _draw(
+    texture: Picture,
+    points: NDArray[np.float64],
+    order: NDArray[np.intp],
+    drawn: NDArray[np.int16],
+    area: Area,
+) -> Picture:
+    """The texture on the mesh: (h, w, 4) uint8 of `area`, 0 where nothing is drawn."""
+    corners = np.concatenate([points[TRIANGLES[order]], np.ones((len(order), 3, 1))], 2)
+    maps = np.zeros((6, len(TRIANGLES) + 1), np.float32)
+    maps[4:, -1] = -2
+    maps[:, order] = np.linalg.solve(corners, texture_points(len(texture))[TRIANGLES[order]]).reshape(-1, 6).T
+    at = drawn[area]
+    y, x = np.ogrid[area]
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    u, v = (maps[k][at] * x + maps[k + 2][at] * y + maps[k + 4][at] for k in (0, 1))
+    return np.asarray(cv2.remap(texture, u, v, cv2.INTER_LINEAR), np.uint8)
+
+
+def _mask(drawn: NDArray[np.int16]) -> Float:
+    """(side, side) 0..1: 1 well inside what is drawn, 0 at its edge and at the crop's border."""
     side = drawn.shape[0]
     inside = (drawn >= 0).astype(np.uint8)
     inside[[0, -1]] = 0
     inside[:, [0, -1]] = 0
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_3)
-    ramp = np.clip((depth - 0.012 * side) / (0.05 * side), 0, 1)
-    ramp = ramp * ramp * (3 - 2 * ramp)
-    return np.asarray(np.rint(ramp * 255), np.uint8)
+    ramp = np.clip((depth - EDGE * side) / (FEATHER * side), 0, 1)
+    return np.asarray(ramp * ramp * (3 - 2 * ramp), np.float32)
 
 
 def _openings(landmarks: NDArray[np.floating], side: int, keep_eyes: bool) -> Float:
@@ -192,6 +228,9 @@ def _openings(landmarks: NDArray[np.floating], side: int, keep_eyes: bool) -> Fl
     return np.asarray(cv2.GaussianBlur(kept, (0, 0), side / 170) / np.float32(255), np.float32)
 
 
-def _blend(face: Float, target: Picture, kept: Float) -> Picture:
-    share = kept[..., None]
-    return np.asarray(np.clip(face * (1 - share) + target * share + 0.5, 0, 255), np.uint8)
+def _mixed(face: Float, target: Picture, kept: Float) -> Picture:
+    return np.asarray(np.clip(face + (target - face) * kept[..., None] + 0.5, 0, 255), np.uint8)
+
+
+def _shrunk(picture: Picture) -> Float:
+    return np.asarray(cv2.resize(picture, (SMALL, SMALL), interpolation=cv2.INTER_AREA), np.float32)

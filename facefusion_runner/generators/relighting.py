@@ -1,7 +1,4 @@
-"""Gives a face the colours and the light of the place it is put into.
-
-Works on BGR 0..255 float32 pictures of one frame and a weight (0..1) that says where both show skin.
-"""
+"""Gives a face the colours and the light of the place it is put into."""
 
 from __future__ import annotations
 
@@ -9,49 +6,54 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from facefusion_runner.faces.types import Float
 
-# BT.601 luma and the two colour differences; linear in BGR, so that a match is one matrix per picture.
-_TO_OPPONENT: Final = np.array(
-    [[0.114, 0.587, 0.299], [0.5, -0.331264, -0.168736], [-0.081312, -0.418688, 0.5]], np.float64
-)
+LUMA: Final = np.array([0.114, 0.587, 0.299], np.float32)
+"""BT.601 luma of BGR."""
 
-CONTRAST: Final = (0.7, 1.4)
-"""Limits of the change in spread, per channel."""
+GAIN: Final = (0.3, 3.0)
+"""Limits of the change in brightness."""
 
-GAIN: Final = (0.5, 1.8)
-"""Limits of the local change in brightness."""
+TINT: Final = (0.65, 1.5)
+"""Limits of each channel's change beside it: grey hair in red light does not turn green in white light."""
+
+CONTRAST: Final = (0.8, 1.3)
+"""Limits of the change in contrast."""
+
+FLOOR: Final = 4.0
+"""Added to both sides of a ratio, so that black does not blow up."""
 
 
-def match_colours(face: Float, target: Float, weight: Float) -> NDArray[np.float64]:
-    """The (3, 4) transform of BGR that gives `face` the mean and spread of `target` where `weight` is.
+def light(face: Float, target: Float, weight: Float, sigma: float) -> tuple[Float, Float]:
+    """What gives `face` the light of `target`: a gain and an offset per pixel and channel (h, w, 3).
 
-    Reinhard et al. (CG&A 2001) with luma and colour differences for axes. The brightest and darkest
-    tenth of either (highlights, beards, shadows) do not count. Without any weight: the identity.
+    Both pictures are (h, w, 3) BGR 0..255 in one frame, `weight` (h, w) says where both show skin.
+    Light falls on skin by multiplication, so shade and tint are taken over as the ratio of the low
+    frequencies (Gaussian, `sigma` pixels) of each channel, and the detail above them is given the
+    target's contrast. Where there is no skin near, all continue what is known; without any skin they
+    change nothing.
     """
-    chosen = weight.ravel() > 0.5
-    if chosen.sum() < 16:
-        return np.eye(3, 4)
-    of = face.reshape(-1, 3)[chosen] @ _TO_OPPONENT.T
-    to = target.reshape(-1, 3)[chosen] @ _TO_OPPONENT.T
-    of_mean, of_spread = _trimmed(of)
-    to_mean, to_spread = _trimmed(to)
-    gain = np.clip(to_spread / np.maximum(of_spread, 1e-3), *CONTRAST)
-    back = np.linalg.inv(_TO_OPPONENT)
-    return np.column_stack([back @ np.diag(gain) @ _TO_OPPONENT, back @ (to_mean - gain * of_mean)])
+    if not weight.any():
+        return np.ones_like(face), np.zeros_like(face)
+    there = _low(target, weight, sigma)
+    here = _low(face, weight, sigma)
+    shade = np.clip((there @ LUMA + FLOOR) / (here @ LUMA + FLOOR), *GAIN)[..., None]
+    tint = np.clip((there + FLOOR) / (here * shade + FLOOR), *TINT)
+    gain = np.asarray(shade * tint, np.float32)
+    contrast = _contrast(target - there, weight) / _contrast((face - here) * gain, weight)
+    contrast = float(np.clip(contrast, *CONTRAST))
+    return gain * np.float32(contrast), here * gain * np.float32(1 - contrast)
 
 
-def _trimmed(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    low, high = np.percentile(values[:, 0], (10, 90))
-    kept = values[(values[:, 0] >= low) & (values[:, 0] <= high)]
-    return kept.mean(0), kept.std(0)
+def _contrast(detail: Float, weight: Float) -> float:
+    """Mean departure of luma, wherever there is any weight; glare and pupils count less."""
+    return float(np.abs(np.clip((detail @ LUMA)[weight > 0], -60, 60)).mean()) + 0.5
 
 
-def light(face: Float, target: Float, weight: Float, sigma: float) -> Float:
-    """The smooth gain per pixel and channel (h, w, 3) that gives `face` the light of `target`."""
-    scale = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None] + 1e-4
-    of = (cv2.GaussianBlur(face * weight[..., None], (0, 0), sigma) + 1e-3) / scale
-    to = (cv2.GaussianBlur(target * weight[..., None], (0, 0), sigma) + 1e-3) / scale
-    return np.asarray(np.clip((to + 8) / (of + 8), *GAIN), np.float32)
+def _low(values: Float, weight: Float, sigma: float) -> Float:
+    """The weighted Gaussian mean around each pixel, per channel; the overall mean where no weight is near."""
+    share = weight[..., None]
+    mean = ((values * share).sum((0, 1)) / weight.sum()).astype(np.float32)
+    near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None] + np.float32(1e-3)
+    return np.asarray(mean + cv2.GaussianBlur((values - mean) * share, (0, 0), sigma) / near, np.float32)

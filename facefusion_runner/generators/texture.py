@@ -17,22 +17,34 @@ from numpy.typing import NDArray
 
 from facefusion_runner.faces.geometry import apply, scale_of, similarity
 from facefusion_runner.faces.types import Float, Picture
+from facefusion_runner.generators.relighting import LUMA, light
+from facefusion_runner.generators.skin import skin_likeness
 from facefusion_runner.generators.topology import (
+    FADE,
+    MIRROR,
     OPENINGS,
+    OVERGROWN,
     POINTS,
+    SKIN,
     TRIANGLES,
     UNROLLED,
     areas,
+    facing,
     mesh_points,
 )
 
 MARGIN: Final = 0.03
 """Empty border of the texture, as a part of its side."""
 
-HIDDEN: Final = 0.15
-SHOWN: Final = 0.55
+THIN: Final = (0.05, 0.25)
 """A triangle that covers less than the first part of its frontal area counts as hidden, above the second
-as fully shown; the weight rises smoothly between."""
+as shown; the weight rises smoothly between."""
+
+SMALL: Final = 64
+"""Side at which light is compared."""
+
+ASIDE: Final = (0.3, 0.65)
+"""The same for a triangle that faces the viewer that much less than the one on the other side of the face."""
 
 
 def texture_points(side: int) -> NDArray[np.float64]:
@@ -46,7 +58,7 @@ def texture_points(side: int) -> NDArray[np.float64]:
 class _Layout:
     """For each texel (side by side, row by row) the triangle it lies in and its weights on the corners."""
 
-    corners: NDArray[np.int32]
+    triangles: NDArray[np.intp]
     weights: Float
 
 
@@ -65,9 +77,9 @@ def _layout(side: int) -> _Layout:
     inside = np.flatnonzero(outside.ravel() == 0)
     place[nearest.ravel()[inside]] = inside
     texel = place[nearest.ravel()]
-    triangles = TRIANGLES[ids.ravel()[texel]]
+    triangles = ids.ravel()[texel].astype(np.intp)
     y, x = np.divmod(texel, side)
-    a, b, c = (points[triangles[:, k]] for k in range(3))
+    a, b, c = (points[TRIANGLES[triangles, k]] for k in range(3))
     area = _cross(b - a, c - a)
     p = np.column_stack([x, y]).astype(np.float64)
     weights = np.column_stack([_cross(b - p, c - p), _cross(c - p, a - p), _cross(a - p, b - p)])
@@ -81,26 +93,40 @@ def _cross(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64
 def _spread(values: NDArray[np.floating], side: int) -> Float:
     """Values at the mesh's points (164, k) interpolated to every texel: (side, side, k)."""
     layout = _layout(side)
-    at = values.astype(np.float32)[layout.corners]
+    at = values.astype(np.float32)[TRIANGLES[layout.triangles]]
     return np.asarray(np.einsum("nck,nc->nk", at, layout.weights), np.float32).reshape(side, side, -1)
 
 
-def visibility(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(164,) 0..1: how well a picture with its mesh points (164, 2) shows the skin around each of them.
+def visibility(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(164,) 0..1: how well a picture with these landmarks (68, 2) shows the skin around each mesh point.
 
-    Compares each triangle's area with that of the frontal face. Eyes and mouth are left out: whether
-    they are open says nothing about being hidden.
+    Hidden is what is turned over or thin in the picture, and what the head's pose turns so far aside
+    that its mirror side shows it much better. Eyes and mouth are left out of the first: whether they
+    are open says nothing about being hidden.
     """
+    points = mesh_points(landmarks)
     frontal = POINTS[:, :2]
-    upright = apply(similarity(points, frontal), points)
-    shown = np.clip((areas(upright) / areas(frontal) - HIDDEN) / (SHOWN - HIDDEN), 0, 1)
-    total, count = np.zeros(len(POINTS)), np.zeros(len(POINTS))
-    weight = np.where(OPENINGS, 1e-6, 1.0)
+    size = areas(apply(similarity(points, frontal), points)) / areas(frontal)
+    thin = _smoothstep(np.where(OPENINGS, 1, size), *THIN)
+    shown = np.ones(len(POINTS))
     for corner in range(3):
-        np.add.at(total, TRIANGLES[:, corner], shown * weight)
-        np.add.at(count, TRIANGLES[:, corner], weight)
-    seen = total / count
-    return np.asarray(seen * seen * (3 - 2 * seen), np.float64)
+        np.minimum.at(shown, TRIANGLES[:, corner], thin)
+    square = np.maximum(_at_points(facing(landmarks)), 0)
+    return np.asarray(shown * _smoothstep(square / np.maximum(square[MIRROR], 0.1), *ASIDE), np.float64)
+
+
+def _at_points(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over the triangles around each point."""
+    total, count = np.zeros(len(POINTS)), np.zeros(len(POINTS))
+    for corner in range(3):
+        np.add.at(total, TRIANGLES[:, corner], values)
+        np.add.at(count, TRIANGLES[:, corner], 1)
+    return total / count
+
+
+def _smoothstep(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    t = np.clip((values - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float64)
 
 
 def unwrap(picture: Picture, landmarks: NDArray[np.floating], side: int) -> tuple[Float, Float]:
@@ -118,33 +144,61 @@ def unwrap(picture: Picture, landmarks: NDArray[np.floating], side: int) -> tupl
         local = (local + 0.5) * ratio - 0.5
     where = _spread(local, side)
     pixels = cv2.remap(part, where[..., 0], where[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    seen = _spread(visibility(points)[:, None], side)[:, :, 0]
-    return np.asarray(pixels, np.float32), seen
+    seen = np.clip(_spread(visibility(landmarks)[:, None], side)[..., 0], 0, 1)
+    return np.asarray(pixels, np.float32), np.asarray(seen, np.float32)
 
 
-def merge(textures: Sequence[tuple[Float, Float]]) -> Float:
-    """Textures of one person and their visibilities as one texture, hidden parts filled from the mirror side.
+def merge(textures: Sequence[tuple[Float, Float]]) -> Picture:
+    """Textures of one person and their visibilities as one: (side, side, 4) uint8, BGR and opacity.
 
-    The low frequencies (shade, colour) are the average of all that show a texel, the detail comes from
-    the one that shows it best: averaged detail of pictures that never fit to the pixel is blurred.
+    Hidden parts come from the mirror side. Of several pictures the low frequencies (shade, colour) are
+    the average of all that show a texel, the detail comes from the one that shows it best: pictures never
+    fit to the pixel, and averaged detail is blurred. Hair on forehead and temples is transparent.
     """
+    pixels, shown = textures[0] if len(textures) == 1 else _average(textures)
+    other = pixels[:, ::-1]
+    other_shown = shown[:, ::-1]
+    share = ((1 - shown) * other_shown / (shown + (1 - shown) * other_shown + 1e-3))[..., None]
+    if share.max() > 0.01:
+        other = _in_light_of(pixels, np.ascontiguousarray(other), shown * other_shown)
+    whole = np.clip(pixels * (1 - share) + other * share, 0, 255).astype(np.float32)
+    return np.dstack([np.rint(whole), np.rint(_opacity(whole) * 255)]).astype(np.uint8)
+
+
+def _in_light_of(pixels: Float, other: Float, both: Float) -> Float:
+    """`other` with the brightness of `pixels` where both are shown, and that continued to the rest."""
+    side = pixels.shape[0]
+    size = (SMALL, SMALL)
+    of, to, weight = (
+        np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+        for image in (other, pixels, both)
+    )
+    gain, _ = light(of, to, weight * weight + np.float32(1e-4), 0.06 * SMALL)
+    return np.asarray(other * cv2.resize(gain @ LUMA, (side, side))[..., None], np.float32)
+
+
+def _average(textures: Sequence[tuple[Float, Float]]) -> tuple[Float, Float]:
     pixels = np.stack([texture for texture, _ in textures])
     seen = np.stack([weight for _, weight in textures])
-    if len(textures) > 1:
-        side = pixels.shape[1]
-        low = np.stack([_blurred(texture, side / 24) for texture in pixels])
-        smooth = (seen**2 + 1e-4)[..., None]
-        base = (low * smooth).sum(0) / smooth.sum(0)
-        best = np.argmax(np.stack([_blurred(weight, side / 40) for weight in seen]), 0)
-        choice = np.stack([_blurred((best == k).astype(np.float32), side / 100) for k in range(len(pixels))])
-        detail = ((pixels - low) * choice[..., None]).sum(0) / choice.sum(0)[..., None]
-        one, shown = base + detail, seen.max(0)
-    else:
-        one, shown = pixels[0], seen[0]
-    own = shown + 1e-3
-    other = (1 - shown) * shown[:, ::-1]
-    share = (other / (own + other))[..., None]
-    return np.asarray(np.clip(one * (1 - share) + one[:, ::-1] * share, 0, 255), np.float32)
+    side = pixels.shape[1]
+    low = np.stack([_blurred(texture, side / 24) for texture in pixels])
+    weight = (seen**2 + 1e-4)[..., None]
+    base = (low * weight).sum(0) / weight.sum(0)
+    best = np.argmax(np.stack([_blurred(one, side / 40) for one in seen]), 0)
+    choice = np.stack([_blurred((best == k).astype(np.float32), side / 100) for k in range(len(pixels))])
+    detail = ((pixels - low) * choice[..., None]).sum(0) / choice.sum(0)[..., None]
+    return np.asarray(base + detail, np.float32), np.asarray(seen.max(0), np.float32)
+
+
+def _opacity(texture: Float) -> Float:
+    """(side, side) 0..1: fades towards the hair, and is 0 where hair lies over forehead and temples."""
+    side = texture.shape[0]
+    triangles = _layout(side).triangles.reshape(side, side)
+    skin = skin_likeness(texture, SKIN[triangles])
+    skin = np.where(OVERGROWN[triangles], skin, 1).astype(np.float32)
+    reach = max(3, side // 26) | 1
+    skin = _blurred(np.asarray(cv2.erode(skin, np.ones((reach, reach), np.uint8)), np.float32), side / 60)
+    return np.asarray(np.clip(skin * _spread(FADE[:, None], side)[..., 0], 0, 1), np.float32)
 
 
 def _blurred(image: Float, sigma: float) -> Float:

@@ -138,10 +138,34 @@ OPENINGS: Final[NDArray[np.bool_]] = _fixed(
 )
 """(300,): True for the triangles inside an eye or between the lips."""
 
+_FOREHEAD_EDGE: Final = (68, 74, 75, 76, 77, 119, 120, 121, 122)
+_FOREHEAD: Final = (69, 78, 79, 80, 123, 124, 125)
+_TEMPLES: Final = (0, 1, 2, 14, 15, 16)
+
+OVERGROWN: Final[NDArray[np.bool_]] = _fixed(
+    [not {*_FOREHEAD_EDGE, *_FOREHEAD, *_TEMPLES}.isdisjoint(t) for t in _TRIANGLES], np.bool_
+)
+"""(300,): True for the triangles of forehead and temples, where hair may lie over the skin."""
+
+SKIN: Final[NDArray[np.bool_]] = _fixed(
+    [
+        min(t) > 26 and all(-0.05 < _POINTS[k][1] < 0.85 and abs(_POINTS[k][0]) < 0.95 for k in t)
+        for t in _TRIANGLES
+    ]
+    & ~OPENINGS,
+    np.bool_,
+)
+"""(300,): True for nose and cheeks, where nearly every face shows bare skin."""
+
 UNROLLED: Final[NDArray[np.float64]] = _fixed(
     np.column_stack([POINTS[:, 0] * (1 + 0.5 * np.maximum(0, -POINTS[:, 2])), POINTS[:, 1]]), np.float64
 )
 """(164, 2): where each point lies in the texture; the receding sides are unrolled to give them room."""
+
+FADE: Final[NDArray[np.float64]] = _fixed(
+    [0.4 if k in _FOREHEAD_EDGE else 1.0 for k in range(len(_POINTS))], np.float64
+)
+"""(164,): the face's opacity; it fades out towards the hair."""
 
 STIFFNESS: Final = 0.3
 """How far the points of the skin may stay behind the landmarks' own deviation from a rigid face."""
@@ -179,13 +203,29 @@ def areas(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray((u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]) / 2, np.float64)
 
 
+def camera(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(4, 2): the affine camera that best explains the landmarks (68, 2): [x, y, z, 1] @ camera."""
+    known = np.column_stack([POINTS[:LANDMARKS], np.ones(LANDMARKS)])
+    return np.asarray(np.linalg.lstsq(known, np.asarray(landmarks, np.float64), rcond=None)[0], np.float64)
+
+
 def nearness(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
     """(300,) how near each triangle is to the viewer, in arbitrary units, larger is nearer.
 
-    The affine camera that best explains the landmarks gives the line of sight; a triangle's place
-    along it orders what hides what (a turned head's nose in front of its far cheek).
+    A triangle's place along the camera's line of sight orders what hides what: a turned head's nose
+    lies in front of its far cheek.
     """
-    known = np.column_stack([POINTS[:LANDMARKS], np.ones(LANDMARKS)])
-    camera = np.linalg.lstsq(known, np.asarray(landmarks, np.float64), rcond=None)[0][:3]
-    sight = np.cross(camera[:, 0], camera[:, 1])
+    lens = camera(landmarks)[:3]
+    sight = np.cross(lens[:, 0], lens[:, 1])
     return np.asarray((POINTS @ sight)[TRIANGLES].mean(1), np.float64)
+
+
+def facing(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(300,) how squarely each triangle of a rigid head in this pose faces the viewer.
+
+    Its area in parts of its area in the frontal view; 0 edge-on, negative from behind.
+    """
+    lens = camera(landmarks)
+    scale = abs(lens[0, 0] * lens[1, 1] - lens[0, 1] * lens[1, 0])
+    seen = areas(POINTS @ lens[:3]) / max(scale, float(np.square(lens[:2]).sum()) / 4)
+    return np.asarray(seen / areas(POINTS[:, :2]), np.float64)
