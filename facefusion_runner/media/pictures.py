@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import secrets
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from facefusion_runner.errors import InputError, StorageError
 from facefusion_runner.faces.types import Picture
+from facefusion_runner.media.output_file import OutputFile
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 SUFFIXES: Final = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
@@ -94,18 +93,12 @@ def write_picture(path: Path, picture: Picture, quality: int = 95) -> None:
         Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1])).save(buffer, kind, **options)
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be written as {kind}: {error}") from None
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
-        with partial.open("xb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with OutputFile(path) as output:
+            output.file.write(buffer.getbuffer())
+            output.commit()
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 _ORIENTATION_TAG: Final = 0x0112

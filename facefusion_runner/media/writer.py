@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import av
 from av.container import OutputContainer
@@ -23,6 +22,7 @@ from facefusion_runner.media import colour, encoders, pictures
 from facefusion_runner.media.encoders import CONTAINERS, Encoder
 from facefusion_runner.media.frame import Frame
 from facefusion_runner.media.orientation import copy_properties
+from facefusion_runner.media.output_file import OutputFile
 from facefusion_runner.media.probe import MediaInfo, open_media, reason
 from facefusion_runner.media.tracks import TrackCopier
 
@@ -55,17 +55,12 @@ def check_output(path: Path, inputs: Sequence[Path], overwrite: bool) -> None:
             raise InputError(f"{path} exists; say --overwrite to replace it")
         if not path.parent.is_dir():
             raise InputError(f"{path}: the folder {path.parent} does not exist")
-        trial = _partial_name(path)
-        with trial.open("xb"):
-            trial.unlink()
+        with OutputFile(path):
+            pass
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
     except ValueError as error:
         raise InputError(f"{str(path)!r} is no usable name: {error}") from None
-
-
-def _partial_name(path: Path) -> Path:
-    return path.with_name(f".{secrets.token_hex(8)}.partial")
 
 
 class VideoWriter:
@@ -105,8 +100,7 @@ class VideoWriter:
         self._rate = rate or info.rate or Fraction(25)
         self._start, self._end = start, end
         self._threads = threads
-        self._partial = _partial_name(output)
-        self._file: BinaryIO | None = None
+        self._file: OutputFile | None = None
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._tracks: TrackCopier | None = None
@@ -158,9 +152,7 @@ class VideoWriter:
             self._mux(self._stream.encode(None))
             self._tracks.copy_rest()
             self._container.close()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._partial.replace(self._output)
+            self._file.commit()
         self._committed = True
         self._tracks.close()
 
@@ -174,9 +166,9 @@ class VideoWriter:
             self._warnings.append(f"{self._encoder.name} does not carry the mastering display's values")
         encoders.silence_svt()
         with self._errors():
-            self._file = self._partial.open("xb", buffering=0)
+            self._file = OutputFile(self._output)
             self._container = av.open(
-                self._file,
+                self._file.file,
                 "w",
                 format=self._container_kind.muxer,
                 container_options=self._muxer_options(),
@@ -290,10 +282,8 @@ class VideoWriter:
 
     def _discard(self) -> None:
         """Leave nothing behind; the container writes no trailer into a file that is closed."""
-        with contextlib.suppress(OSError):
-            self._partial.unlink(missing_ok=True)
         if self._file is not None:
-            self._file.close()
+            self._file.discard()
         if self._tracks is not None:
             self._tracks.close()
         if self._container is not None:
