@@ -75,8 +75,10 @@ class Networks(BaseModel):
     """Networks"""
 
     detector: ModelName = Field(default="auto", description="Finds faces.")
-    detect_size: Annotated[int, *kinds.whole("PIXELS", 64, 4096)] = Field(
-        default=640, description="Longer side of the picture the detector sees; more finds smaller faces."
+    detect_size: Annotated[int | None, *kinds.whole("PIXELS", 64, 4096)] = Field(
+        default=None,
+        description="Longer side of the picture the detector sees; more finds smaller faces. "
+        "Default: the model's own.",
     )
     detect_score: OptionalShare = Field(
         default=None, description="Smallest score of a face. Default: the model's own."
@@ -116,14 +118,15 @@ class Blending(BaseModel):
 class Encoding(BaseModel):
     """Output video"""
 
-    video_encoder: Annotated[str, *kinds.word("NAME", "auto or an encoder's name")] = Field(
-        default="auto", description="Video encoder; auto takes what suits the output's container."
-    )
+    video_encoder: Annotated[
+        Literal["auto", "h264", "hevc", "av1", "vp9", "h264_nvenc", "hevc_nvenc", "av1_nvenc"],
+        *kinds.one_of("auto", "h264", "hevc", "av1", "vp9", "h264_nvenc", "hevc_nvenc", "av1_nvenc"),
+    ] = Field(default="auto", description="auto takes the usual one of the output's container.")
     quality: Annotated[int | None, *kinds.whole("0..100", 0, 100)] = Field(
         default=None, description="Quality of the output. Default: hardly distinguishable from the target."
     )
     preset: Annotated[str | None, *kinds.word("NAME", "one of the encoder's presets")] = Field(
-        default=None, description="The encoder's speed preset."
+        default=None, description="Speed: ultrafast to veryslow, or the encoder's own."
     )
 
 

@@ -2,101 +2,70 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from facefusion_runner.doctor.check import Check, one_line
 from facefusion_runner.loading import Loaded
 
-SOFTWARE = ("libx264", "libx265", "libsvtav1", "libvpx-vp9")
-NVENC = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
-DECODERS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "prores", "mjpeg", "gif", "aac", "mp3", "opus")
+DECODERS: Final = (
+    *("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "prores", "mjpeg", "gif"),
+    *("aac", "mp3", "opus"),
+)
+REINSTALL: Final = "pip install --force-reinstall av (its own wheel brings all of them)"
 
 
 def examine(loaded: Loaded) -> Iterator[Check]:
     try:
         import av
     except ImportError as error:
-        yield Check(
-            "pyav", "fail", f"av cannot be imported: {one_line(error)}", "pip install --force-reinstall av"
-        )
+        yield Check("pyav", "fail", f"av cannot be imported: {one_line(error)}", REINSTALL)
         return
-    versions = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
+    libraries = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
     yield Check(
         "pyav",
         "ok",
         f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}",
-        details={"version": av.__version__, "ffmpeg": av.ffmpeg_version_info, "libraries": versions},
+        details={"version": av.__version__, "ffmpeg": av.ffmpeg_version_info, "libraries": libraries},
     )
-    yield from _encoders(av)
+    yield from _encoders(loaded.settings.video_encoder)
     yield _decoders(av)
 
 
-def _encoders(av: Any) -> Iterator[Check]:
-    with _without_stderr():
-        faults = {name: encoder_fault(av, name) for name in (*SOFTWARE, *NVENC)}
-    missing = [name for name in SOFTWARE if faults[name]]
-    usable = [name for name in SOFTWARE if not faults[name]]
-    yield Check(
-        "encoders",
-        "fail" if not usable else "warn" if missing else "ok",
-        f"can be opened: {', '.join(usable) or 'none'}"
-        + (f"; cannot: {', '.join(missing)}" if missing else ""),
-        "reinstall PyAV: its own wheel brings all of them" if missing else "",
-        {name: faults[name] or "ok" for name in SOFTWARE},
-    )
-    hardware = [name for name in NVENC if not faults[name]]
-    yield Check(
-        "nvenc",
-        "ok",
-        f"can be opened: {', '.join(hardware)}"
-        if hardware
-        else f"none: {faults[NVENC[0]]}; encoding runs on the CPU",
-        details={name: faults[name] or "ok" for name in NVENC},
-    )
+def _encoders(wanted: str) -> Iterator[Check]:
+    from facefusion_runner.media.encoders import ENCODERS, unusable
+
+    faults = {name: unusable(encoder) for name, encoder in ENCODERS.items()}
+    for title, hardware in (("encoders", False), ("hardware encoders", True)):
+        group = [name for name, encoder in ENCODERS.items() if encoder.hardware is hardware]
+        broken = {name: str(faults[name]) for name in group if faults[name]}
+        usable = [name for name in group if name not in broken]
+        summary = f"can be opened: {', '.join(usable) or 'none'}"
+        if broken:
+            summary += f"; cannot: {', '.join(broken)} ({next(iter(broken.values()))})"
+        details = {name: faults[name] or "ok" for name in group}
+        if not broken or (hardware and wanted not in broken):
+            yield Check(title, "ok", summary, details=details)
+        elif hardware:
+            hint = f"VIDEO_ENCODER={wanted} is done in software"
+            yield Check(title, "warn", summary, hint, details)
+        else:
+            yield Check(title, "warn" if usable else "fail", summary, REINSTALL, details)
 
 
 def _decoders(av: Any) -> Check:
     missing = [name for name in DECODERS if not decodes(av, name)]
     usable = [name for name in DECODERS if name not in missing]
-    text = f"can be opened: {', '.join(usable)}" + (f"; cannot: {', '.join(missing)}" if missing else "")
-    return Check("decoders", "warn" if missing else "ok", text, details={"missing": missing})
-
-
-def encoder_fault(av: Any, name: str) -> str | None:
-    """Why an encoder cannot be opened for a small picture, or None."""
-    try:
-        context = av.CodecContext.create(name, "w")
-        context.width, context.height = 256, 256
-        context.pix_fmt, context.time_base = "yuv420p", Fraction(1, 25)
-        context.open()
-    except Exception as error:
-        return f"{type(error).__name__}: {one_line(error)}"
-    return None
+    summary = f"can be opened: {', '.join(usable)}"
+    if missing:
+        return Check("decoders", "warn", f"{summary}; cannot: {', '.join(missing)}", REINSTALL)
+    return Check("decoders", "ok", summary, details={"usable": usable})
 
 
 def decodes(av: Any, name: str) -> bool:
+    """Whether a decoder can be opened."""
     try:
         av.CodecContext.create(name, "r").open()
-    except Exception:
+    except (OSError, ValueError):
         return False
     return True
-
-
-@contextmanager
-def _without_stderr() -> Iterator[None]:
-    """x265 and SVT-AV1 write to the descriptor themselves, whatever FFmpeg's log level is."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

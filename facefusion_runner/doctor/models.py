@@ -62,19 +62,18 @@ def _weights(catalog: Catalog, store: ModelStore) -> Check:
 
 def _networks(settings: Settings, catalog: Catalog, store: ModelStore) -> Check:
     """Opens what a swap with these settings opens."""
+    notes: list[str] = []
     try:
+        # Imported here: without OpenCV the rest of the report is still of use.
         from facefusion_runner.models.session import SessionFactory
         from facefusion_runner.pipeline.networks import NetworkLoader
+
+        factory = SessionFactory(settings.device, settings.threads, warn=notes.append)
+        networks = NetworkLoader(settings, catalog, store, factory).open()
     except ImportError as error:
         return Check("networks", "fail", f"a library cannot be loaded: {one_line(error)}")
-    notes: list[str] = []
-    factory = SessionFactory(settings.device, settings.threads, warn=notes.append)
-    try:
-        networks = NetworkLoader(settings, catalog, store, factory).open()
     except RunnerError as error:
         return Check("networks", "fail", one_line(error))
-    details: dict[str, list[str]] = {
-        session.entry.id: list(session.providers) for session in networks.sessions
-    }
-    summary = ", ".join(f"{model} on {providers[0]}" for model, providers in details.items())
-    return Check("networks", "ok", "; ".join([summary, *notes]), details=details)
+    details = {session.entry.id: list(session.providers) for session in networks.sessions}
+    used = [f"{model} on {providers[0]}" for model, providers in details.items()]
+    return Check("networks", "ok", "; ".join([", ".join(used), *notes]), details=details)

@@ -41,7 +41,7 @@ EXAMPLES = {
     "mask": Example("hull,box,", ("hull", "box"), "box,oval", "box, hull"),
     "mask_feather": Example("0.2", 0.2, "-0.1", "from 0 to 1"),
     "mask_padding": Example("0.1,0.2", (0.1, 0.2, 0.1, 0.2), "0.1,0.2,0.3", "1, 2 or 4 numbers"),
-    "video_encoder": Example("libx265", "libx265", "x 265", "encoder's name"),
+    "video_encoder": Example("AV1", "av1", "libx265", "auto, h264, hevc, av1, vp9"),
     "quality": Example("100", 100, "101", "from 0 to 100"),
     "preset": Example("slow", "slow", "slow;", "presets"),
     "device": Example("cuda:1", "cuda:1", "gpu", "auto, cpu, cuda or tensorrt"),

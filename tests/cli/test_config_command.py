@@ -37,7 +37,7 @@ def test_the_table_in_a_pipe_has_one_line_per_setting(program: Program) -> None:
     assert cells["target"] == [long, "flag"]
     assert cells["overwrite"] == ["true", "flag"]
     assert cells["fps"] == ["30000/1001", "environment"]
-    assert cells["detect_size"] == ["640"]
+    assert cells["detect_every"] == ["1"]
 
 
 def test_the_json_can_be_used_as_config_again(program: Program, tmp_path: Path) -> None:

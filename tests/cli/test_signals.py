@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from facefusion_runner import signals
 from facefusion_runner.signals import Stop, StopOnSignal
+from tests.support.file_server import file_server, stall
 
 # A task that says "ready", then waits until `stop` is set, then ends in order.
 ORDERLY = """
@@ -165,29 +165,9 @@ def test_other_signals_are_not_taken_for_a_wish_to_end() -> None:
 
 @pytest.fixture
 def stalled_server() -> Iterator[str]:
-    """An HTTP server that sends the start of a file and then nothing."""
-    over = threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "1000000")
-            self.end_headers()
-            self.wfile.write(b"x" * 1000)
-            self.wfile.flush()
-            over.wait(60)
-
-        def log_message(self, *arguments: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/weights.onnx"
-    over.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """The address of a file whose first 1000 bytes arrive and then nothing."""
+    with file_server() as files:
+        yield files.put("/weights.onnx", b"x" * 1_000_000, stall(1000))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
