@@ -24,7 +24,8 @@ def _print_fitted(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold")
+        # The first column is what gets copied into the next command.
+        table.add_column(header, overflow="fold", no_wrap=header == headers[0])
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
