@@ -39,6 +39,11 @@ class OutputFile:
             return self._partial.open("x+b")
         return os.fdopen(descriptor, "r+b")
 
+    @property
+    def address(self) -> str:
+        """A path under which this process can open the file by name, also while it has none."""
+        return str(self._partial.absolute()) if self._named else f"/proc/self/fd/{self.file.fileno()}"
+
     def commit(self) -> None:
         """Write everything to the disk and put it in its place."""
         self.file.flush()
@@ -61,7 +66,7 @@ class OutputFile:
         # gives a nameless file a name.
         folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.link(f"/proc/self/fd/{self.file.fileno()}", name, dst_dir_fd=folder)
+            os.link(self.address, name, dst_dir_fd=folder)
         finally:
             os.close(folder)
 

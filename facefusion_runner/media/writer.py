@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     # Only the type stubs know it.
     from av.container.core import Chapter
 
-_BUFFER_BYTES: Final = 1 << 20
-
 # Written by the muxer itself, or no longer true of the output.
 _DROPPED_METADATA: Final = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time"}
@@ -168,11 +166,10 @@ class VideoWriter:
         with self._errors():
             self._file = OutputFile(self._output)
             self._container = av.open(
-                self._file.file,
+                self._file.address,
                 "w",
                 format=self._container_kind.muxer,
                 container_options=self._muxer_options(),
-                buffer_size=_BUFFER_BYTES,
             )
             self._stream = self._add_video(self._container, pix_fmt)
             self._tracks = TrackCopier(
