@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,20 +39,21 @@ class PictureInfo:
 def probe_picture(path: Path) -> PictureInfo | None:
     """What a picture is, without decoding it; None when the file is no picture of a format that is read.
 
-    Raises InputError for one that is too large or animated, OSError.
+    Raises InputError for one that is too large, animated or damaged, or that cannot be read.
     """
-    image = _open(path)
-    if image is None:
-        return None
-    with image:
-        if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
-            raise InputError(
-                f"{path} is an animated {image.format}, which is not read; convert it to GIF or MP4"
-            )
-        width, height = image.size
-        if image.getexif().get(_ORIENTATION_TAG, 1) in _SIDEWAYS:
-            width, height = height, width
-        return PictureInfo(_name(image), width, height, _has_alpha(image))
+    with _damage(path):
+        image = _open(path)
+        if image is None:
+            return None
+        with image:
+            if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
+                raise InputError(
+                    f"{path} is an animated {image.format}, which is not read; convert it to GIF or MP4"
+                )
+            width, height = image.size
+            if image.getexif().get(_ORIENTATION_TAG, 1) in _SIDEWAYS:
+                width, height = height, width
+            return PictureInfo(_name(image), width, height, _has_alpha(image))
 
 
 def read_picture(path: Path) -> Picture:
@@ -59,20 +61,14 @@ def read_picture(path: Path) -> Picture:
 
     16-bit and grey pictures become 8-bit colour. Raises InputError.
     """
-    try:
+    with _damage(path):
         image = _open(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    if image is None:
-        raise InputError(f"{path} is no picture that can be read (jpg, png, webp)")
-    with image:
-        try:
+        if image is None:
+            raise InputError(f"{path} is no picture that can be read (jpg, png, webp)")
+        with image:
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            rgb = _to_rgb(upright)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
-    return np.ascontiguousarray(np.asarray(rgb, np.uint8)[:, :, ::-1])
+            rgb = _to_rgb(ImageOps.exif_transpose(image))
+            return np.ascontiguousarray(np.asarray(rgb, np.uint8)[:, :, ::-1])
 
 
 def write_picture(path: Path, picture: Picture, quality: int = 95) -> None:
@@ -105,6 +101,20 @@ _ORIENTATION_TAG: Final = 0x0112
 _SIDEWAYS: Final = (5, 6, 7, 8)
 
 
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turns what Pillow raises into InputError. For a damaged file that is whatever its plug-ins happen
+    to raise (struct.error, SyntaxError, IndexError, …), and an OSError without a number."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+
+
 def _open(path: Path) -> Image.Image | None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -114,8 +124,6 @@ def _open(path: Path) -> Image.Image | None:
             return None
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise InputError(f"{path} has more than {_MAX_PIXELS // 10**6} million pixels") from None
-        except (ValueError, SyntaxError) as error:
-            raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
 def _name(image: Image.Image) -> str:
