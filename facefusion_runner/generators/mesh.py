@@ -52,7 +52,7 @@ EDGE: Final = 0.012
 FEATHER: Final = 0.035
 """How far inside the drawn mesh the mask begins, and over what length it rises, in parts of the side."""
 
-SMALLEST: Final = 0.05
+SMALLEST: Final = 0.5
 """Area in pixels below which a triangle is not worth drawing; a turned one has a negative area."""
 
 Area = tuple[slice, slice]
@@ -97,7 +97,9 @@ class MeshGenerator:
         textures = [
             unwrap(source.picture, source.face.landmarks, self._texels)
             for source in sources
-            if source.face.landmarks is not None and _usable(source.face.landmarks)
+            if source.face.landmarks is not None
+            and _usable(source.face.landmarks)
+            and _mostly_inside(source.face.landmarks, source.picture)
         ]
         if not textures:
             raise NoFaceError(f"no source picture has the 68 landmarks that {self._entry} needs")
@@ -132,8 +134,7 @@ class MeshGenerator:
         whole = np.zeros_like(target)
         whole[area] = face
         small = _shrunk(whole)
-        step = self.side // SMALL
-        seen = drawn[step // 2 :: step, step // 2 :: step][:SMALL, :SMALL]
+        seen = cv2.resize(drawn, (SMALL, SMALL), interpolation=cv2.INTER_NEAREST_EXACT)
         inside = cv2.erode((seen >= 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         sample = SKIN[seen] & inside
         bare = skin_likeness(there, sample)
@@ -158,6 +159,12 @@ def _usable(landmarks: NDArray[np.floating]) -> bool:
         return False
     spread = np.linalg.svd(landmarks - landmarks.mean(0), compute_uv=False)
     return bool(spread[1] > 1.0 and spread[1] > 0.1 * spread[0] and np.abs(landmarks).max() < 1e5)
+
+
+def _mostly_inside(landmarks: NDArray[np.floating], picture: Picture) -> bool:
+    height, width = picture.shape[:2]
+    inside = ((landmarks >= 0) & (landmarks <= (width - 1, height - 1))).all(1)
+    return bool(inside.mean() > 0.5)
 
 
 def _painted(landmarks: NDArray[np.floating], points: NDArray[np.float64], side: int) -> NDArray[np.intp]:
@@ -192,7 +199,7 @@ def _draw(
     drawn: NDArray[np.int16],
     area: Area,
 ) -> Picture:
-    """The texture on the mesh: (h, w, 4) uint8 of `area`, 0 where nothing is drawn."""
+    """The texture on the mesh: (h, w, 4) uint8 of `area`; without meaning where nothing is drawn."""
     corners = np.concatenate([points[TRIANGLES[order]], np.ones((len(order), 3, 1))], 2)
     maps = np.zeros((6, len(TRIANGLES) + 1), np.float32)
     maps[4:, -1] = -2
@@ -201,7 +208,7 @@ def _draw(
     y, x = np.ogrid[area]
     x, y = x.astype(np.float32), y.astype(np.float32)
     u, v = (maps[k][at] * x + maps[k + 2][at] * y + maps[k + 4][at] for k in (0, 1))
-    return np.asarray(cv2.remap(texture, u, v, cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _mask(drawn: NDArray[np.int16]) -> Float:

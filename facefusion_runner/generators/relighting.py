@@ -15,8 +15,8 @@ LUMA: Final = np.array([0.114, 0.587, 0.299], np.float32)
 GAIN: Final = (0.3, 3.0)
 """Limits of the change in brightness."""
 
-TINT: Final = (0.65, 1.5)
-"""Limits of each channel's change beside it: grey hair in red light does not turn green in white light."""
+TINT: Final = (0.45, 1.9)
+"""Limits of each channel's change beside it: skin may change its colour, grey hair should not turn green."""
 
 CONTRAST: Final = (0.8, 1.3)
 """Limits of the change in contrast."""

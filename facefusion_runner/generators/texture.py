@@ -162,7 +162,18 @@ def merge(textures: Sequence[tuple[Float, Float]]) -> Picture:
     if share.max() > 0.01:
         other = _in_light_of(pixels, np.ascontiguousarray(other), shown * other_shown)
     whole = np.clip(pixels * (1 - share) + other * share, 0, 255).astype(np.float32)
+    whole = _filled(whole, np.minimum(np.maximum(shown, other_shown) * 5, 1))
     return np.dstack([np.rint(whole), np.rint(_opacity(whole) * 255)]).astype(np.uint8)
+
+
+def _filled(pixels: Float, shown: Float) -> Float:
+    """What neither side shows (the ridge of the nose in a profile) smoothly from what lies around it."""
+    if shown.min() == 1:
+        return pixels
+    sigma = pixels.shape[0] / 30
+    share = shown[..., None]
+    around = _blurred(pixels * share, sigma) / (_blurred(shown, sigma)[..., None] + np.float32(1e-3))
+    return np.asarray(pixels * share + around * (1 - share), np.float32)
 
 
 def _in_light_of(pixels: Float, other: Float, both: Float) -> Float:

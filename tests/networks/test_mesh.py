@@ -1,0 +1,500 @@
+"""The mesh generator: what a user sees in the swapped face, on made-up heads and on real portraits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+
+from facefusion_runner.errors import ModelError, NoFaceError
+from facefusion_runner.faces.geometry import alignment, apply, cut
+from facefusion_runner.faces.types import Crop, Detection, Face, Generated, Picture, SourceFace
+from facefusion_runner.generators import GeneratorOptions
+from facefusion_runner.generators import mesh as family
+from facefusion_runner.generators.mesh import MeshGenerator
+from facefusion_runner.generators.texture import texture_points
+from facefusion_runner.generators.topology import (
+    INNER_LIPS,
+    LANDMARKS,
+    LEFT_EYE,
+    MIRROR,
+    OPENINGS,
+    POINTS,
+    TRIANGLES,
+    areas,
+    mesh_points,
+)
+from facefusion_runner.models.catalog import ModelEntry
+from facefusion_runner.models.families import load_generator
+from facefusion_runner.models.session import Session
+
+SIDE = 256
+
+
+def no_model(model: str) -> Session:
+    raise AssertionError(f"the family has no weights, yet it opened {model}")
+
+
+def generator(**parameters: object) -> MeshGenerator:
+    return family.load(entry(**parameters), no_model, GeneratorOptions())
+
+
+def entry(**parameters: object) -> ModelEntry:
+    return ModelEntry(
+        id="mesh", role="generator", family="mesh", file="", licence="apache-2.0", parameters=parameters
+    )
+
+
+def posed(yaw: float = 0.0, pitch: float = 0.0, points: NDArray[np.float64] = POINTS) -> NDArray[np.float64]:
+    """Points of a head in its own units, turned by degrees and projected without perspective."""
+    y, p = np.radians([yaw, pitch])
+    turn = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    nod = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
+    return np.asarray((points @ (nod @ turn).T)[:, :2], np.float64)
+
+
+def head(yaw: float = 0.0, pitch: float = 0.0, size: float = 60.0) -> NDArray[np.float32]:
+    """68 landmarks of a head in the middle of a 256 px picture."""
+    return np.asarray(posed(yaw, pitch)[:LANDMARKS] * size + (SIDE / 2, SIDE * 0.45), np.float32)
+
+
+def face_of(landmarks: NDArray[np.float32] | None) -> Face:
+    points = np.zeros((5, 2), np.float32)
+    if landmarks is not None and len(landmarks) == LANDMARKS:
+        eyes = [landmarks[36:42].mean(0), landmarks[42:48].mean(0)]
+        points = np.asarray([*eyes, landmarks[30], landmarks[48], landmarks[54]], np.float32)
+    return Face(Detection(np.array([0, 0, SIDE, SIDE], np.float32), 1.0, points), points, landmarks)
+
+
+def source(picture: Picture, landmarks: NDArray[np.float32] | None) -> SourceFace:
+    return SourceFace(picture, face_of(landmarks))
+
+
+def crop(picture: Picture, landmarks: NDArray[np.float32] | None) -> Crop:
+    return Crop(picture, np.eye(2, 3), landmarks)
+
+
+def flat(*colour: int) -> Picture:
+    return np.full((SIDE, SIDE, 3), colour, np.uint8)
+
+
+def mottled(*colour: int, seed: int = 0) -> Picture:
+    """Skin of one colour with soft detail."""
+    noise = np.random.default_rng(seed).normal(0, 60, (SIDE, SIDE, 1)).astype(np.float32)
+    detail = cv2.GaussianBlur(noise, (0, 0), 2)[..., None]
+    return np.asarray(np.clip(np.array(colour, np.float32) + detail, 0, 255), np.uint8)
+
+
+def swapped(of: SourceFace, onto: Crop, **parameters: object) -> Generated:
+    made = generator(**parameters)
+    return made.generate([onto], made.prepare([of]))[0]
+
+
+def mask_of(result: Generated) -> NDArray[np.uint8]:
+    assert result.mask is not None
+    return result.mask
+
+
+@pytest.fixture
+def portrait(shared: Path) -> Callable[[str], SourceFace]:
+    """A real portrait with the landmarks of a real network."""
+
+    def read(name: str) -> SourceFace:
+        picture = cv2.imread(str(shared / "faces" / "house512" / name))
+        assert picture is not None
+        detector = cv2.FaceDetectorYN.create(
+            str(shared / "models" / "detectors" / "yunet_n_640_640.onnx"), "", (640, 640), 0.6
+        )
+        _, found = detector.detect(cv2.copyMakeBorder(picture, 0, 128, 0, 128, cv2.BORDER_CONSTANT))
+        left, top, width, height = found[0][:4]
+        side = 0.9 * max(width, height)
+        corner = np.array([left + width / 2 - side / 2, top + height / 2 - side / 2])
+        matrix = np.column_stack([np.eye(2) * 112 / side, -corner * 112 / side])
+        network = cv2.dnn.readNet(str(shared / "models" / "landmarks" / "pfld_68_cunjian.onnx"))
+        network.setInput(cv2.dnn.blobFromImage(cv2.warpAffine(picture, matrix, (112, 112)), 1 / 255))
+        landmarks = network.forward().reshape(68, 2) * side + corner
+        return source(picture, landmarks.astype(np.float32))
+
+    return read
+
+
+def portrait_crop(face: SourceFace, made: MeshGenerator) -> Crop:
+    matrix = alignment(face.face.points, made.template, made.side)
+    assert face.face.landmarks is not None
+    return Crop(cut(face.picture, matrix, made.side), matrix, apply(matrix, face.face.landmarks))
+
+
+# The fixed mesh
+
+
+def test_the_mesh_is_symmetric_and_every_triangle_stands_upright() -> None:
+    assert (MIRROR[MIRROR] == np.arange(len(POINTS))).all()
+    assert np.allclose(POINTS[MIRROR] * (-1, 1, 1), POINTS)
+    triangles = {frozenset(t) for t in TRIANGLES.tolist()}
+    assert {frozenset(MIRROR[list(t)].tolist()) for t in triangles} == triangles
+    assert areas(POINTS[:, :2]).min() > 0
+    assert areas(texture_points(256)).min() > 0
+
+
+def test_the_triangles_meet_edge_to_edge_and_leave_no_hole() -> None:
+    edges: dict[tuple[int, int], int] = {}
+    for a, b, c in TRIANGLES.tolist():
+        for edge in ((a, b), (b, c), (c, a)):
+            edges[edge] = edges.get(edge, 0) + 1
+    assert set(edges.values()) == {1}, "two triangles on the same side of an edge"
+    outline = [edge for edge in edges if (edge[1], edge[0]) not in edges]
+    following = dict(outline)
+    walked, at = 0, outline[0][0]
+    while walked == 0 or at != outline[0][0]:
+        at, walked = following[at], walked + 1
+    assert walked == len(outline), "more than one outline: the mesh has a hole"
+
+
+def test_added_points_follow_a_turned_head() -> None:
+    """An affine camera moves the points beyond the landmarks as it moves the head they belong to."""
+    for yaw, pitch in ((0, 0), (35, 0), (-60, 10), (0, 25)):
+        whole = posed(yaw, pitch)
+        assert np.allclose(mesh_points(whole[:LANDMARKS]), whole, atol=1e-8)
+
+
+@pytest.mark.parametrize("yaw", [-60, -45, -30, -15, 0, 15, 30, 45, 60])
+def test_no_triangle_is_drawn_folded_for_a_turned_head(yaw: float) -> None:
+    landmarks = head(yaw)
+    points = mesh_points(landmarks)
+    order = family._painted(landmarks, points, SIDE)
+    drawn = family._triangle_map(points, order, SIDE)
+    shown = np.unique(drawn[drawn >= 0])
+    assert areas(points)[shown].min() > 0
+    assert len(shown) > 150
+    nose_tip = landmarks[30].round().astype(int)
+    assert 30 in TRIANGLES[drawn[nose_tip[1], nose_tip[0]]], "the nose lies in front of the far cheek"
+
+
+@pytest.mark.parametrize("yaw", [-60, -30, 0, 30, 60])
+def test_no_triangle_is_drawn_folded_on_faces_of_a_3d_model(shared: Path, yaw: float) -> None:
+    """Heads with other proportions than the mesh's own: two identities of a statistical model."""
+    model = np.load(shared / "faces" / "ict_facekit" / "ict_facekit_light.npz")
+    at = landmark_vertices(shared)
+    for identity in (0, 7):
+        shape = model["mean"][at].astype(np.float64) + 1.5 * model["identity"][identity][at]
+        shape = shape * (1, -1, 1)
+        shape -= shape[36:48].mean(0)
+        flat_points = posed(yaw, 0, shape / np.linalg.norm(shape[45] - shape[36]) * 1.4)
+        landmarks = (flat_points * 60 + (128, 115)).astype(np.float32)
+        points = mesh_points(landmarks)
+        drawn = family._triangle_map(points, family._painted(landmarks, points, SIDE), SIDE)
+        assert areas(points)[np.unique(drawn[drawn >= 0])].min() > 0
+        if abs(yaw) <= 30:
+            skin = areas(points)[~OPENINGS]
+            assert (skin > 0).mean() > 0.85
+
+
+def landmark_vertices(shared: Path) -> list[int]:
+    text = (shared / "faces" / "ict_facekit" / "vertex_indices.json").read_text()
+    return list(json.loads(text)["idx_to_landmark_verts"])
+
+
+# What is drawn
+
+
+def test_a_face_put_on_itself_stays_as_it_is(portrait: Callable[[str], SourceFace]) -> None:
+    made = generator()
+    for name in ("adam-smith.jpg", "terri-sewell.jpg"):
+        face = portrait(name)
+        onto = portrait_crop(face, made)
+        result = made.generate([onto], made.prepare([face]))[0]
+        inside = mask_of(result) > 250
+        assert inside.sum() > 8000
+        difference = cv2.absdiff(result.pixels, onto.pixels)[inside]
+        assert difference.mean() < 4
+        assert np.percentile(difference, 95) < 14
+
+
+def test_the_result_is_recognised_as_the_source(shared: Path, portrait: Callable[[str], SourceFace]) -> None:
+    network = ort.InferenceSession(str(shared / "models" / "embedders" / "arcface_mbf_foamliu_512.onnx"))
+    made = generator()
+    faces = [portrait(name) for name in ("adam-smith.jpg", "terri-sewell.jpg", "adrian-smith.jpg")]
+
+    def embedding(picture: Picture, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+        pixels = cut(picture, matrix, 112)[None, :, :, ::-1].transpose(0, 3, 1, 2) / np.float32(127.5) - 1
+        vector = network.run(None, {network.get_inputs()[0].name: pixels})[0][0]
+        return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+    likeness = []
+    for of, onto in zip(faces, faces[1:] + faces[:1], strict=True):
+        target = portrait_crop(onto, made)
+        result = made.generate([target], made.prepare([of]))[0]
+        share = mask_of(result)[..., None] / np.float32(255)
+        pasted = (result.pixels * share + target.pixels * (1 - share)).astype(np.uint8)
+        points = apply(target.matrix, onto.face.points)
+        after = embedding(pasted, alignment(points, "arcface_112_v2", 112))
+        wanted, was = (
+            embedding(face.picture, alignment(face.face.points, "arcface_112_v2", 112)) for face in (of, onto)
+        )
+        assert after @ wanted > was @ wanted + 0.2
+        likeness.append((after @ wanted, after @ was))
+    to_source, to_target = np.mean(likeness, 0)
+    assert to_source > to_target + 0.1
+
+
+@pytest.mark.parametrize("yaw", [-45, 45])
+def test_the_hidden_side_is_taken_from_the_mirror_side(yaw: float) -> None:
+    """The far cheek of a turned source is painted green; nothing of it may reach a frontal target."""
+    landmarks = head(yaw)
+    points = mesh_points(landmarks)
+    sides = [np.flatnonzero((POINTS[TRIANGLES, 0] * sign > 0.4).all(1)) for sign in (-1, 1)]
+    far = min(sides, key=lambda side: areas(points)[side].sum())
+    picture = mottled(120, 150, 200)
+    for triangle in TRIANGLES[far]:
+        cv2.fillConvexPoly(picture, np.rint(points[triangle]).astype(np.int32), (0, 255, 0))
+    assert (picture[..., 1] == 255).sum() > 200, "the picture shows some green"
+    texture = generator().prepare([source(picture, landmarks)])
+    for sign in (-1, 1):
+        blue, green, red = texel(texture, sign * 0.68, 0.6)
+        assert red > green > blue, "a green cheek came through"
+
+
+def texel(texture: Picture, x: float, y: float) -> NDArray[np.float64]:
+    """The mean colour of the texture around the mesh point nearest to a place on the head."""
+    nearest = np.linalg.norm(POINTS[:, :2] - (x, y), axis=1).argmin()
+    u, v = np.rint(texture_points(texture.shape[0])[nearest]).astype(int)
+    return np.asarray(texture[v - 4 : v + 5, u - 4 : u + 5, :3].reshape(-1, 3).mean(0), np.float64)
+
+
+def test_several_sources_complete_each_other() -> None:
+    """One picture shows the left side, one the right; together no side is a mirror picture."""
+    painted = {}
+    for yaw in (-45, 45):
+        landmarks = head(yaw)
+        picture = flat(120, 150, 200)
+        whole = mesh_points(landmarks)
+        order = family._painted(landmarks, whole, SIDE)
+        for number in order:
+            x = POINTS[TRIANGLES[number], 0].mean()
+            shade = (120, 150, 230) if x > 0 else (120, 150, 170)
+            cv2.fillConvexPoly(picture, np.rint(whole[TRIANGLES[number]]).astype(np.int32), shade)
+        painted[yaw] = source(picture, landmarks)
+    both = generator().prepare(list(painted.values()))
+    assert texel(both, -0.68, 0.36)[2] == pytest.approx(170, abs=8)
+    assert texel(both, 0.68, 0.36)[2] == pytest.approx(230, abs=8)
+
+
+def test_the_targets_open_mouth_stays() -> None:
+    landmarks = head()
+    landmarks[65:68, 1] += 14
+    landmarks[55:60, 1] += 14
+    target = mottled(110, 140, 190)
+    cv2.fillPoly(target, [np.rint(landmarks[INNER_LIPS]).astype(np.int32)], (40, 20, 30))
+    result = swapped(source(mottled(130, 160, 210, seed=1), head()), crop(target, landmarks))
+    inner = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.fillPoly(inner, [np.rint(landmarks[INNER_LIPS]).astype(np.int32)], 255)
+    open_mouth = cv2.erode(inner, np.ones((7, 7), np.uint8)) > 0
+    assert open_mouth.sum() > 50
+    assert np.abs(result.pixels[open_mouth].astype(int) - target[open_mouth]).max() <= 2
+    assert mask_of(result)[open_mouth].min() == 255
+
+
+def test_a_closed_mouth_is_the_sources() -> None:
+    landmarks = head()
+    landmarks[[61, 62, 63]] = landmarks[[67, 66, 65]]
+    target = mottled(110, 140, 190)
+    cv2.line(target, landmarks[60].astype(int).tolist(), landmarks[64].astype(int).tolist(), (0, 255, 0), 3)
+    result = swapped(source(mottled(130, 160, 210, seed=1), landmarks), crop(target, landmarks))
+    x, y = landmarks[62].round().astype(int)
+    blue, green, red = result.pixels[y - 1 : y + 2, x - 8 : x + 9].reshape(-1, 3).mean(0)
+    assert red > green > blue
+
+
+def test_eyes_are_the_targets_only_when_asked_for() -> None:
+    landmarks = head()
+    target = mottled(110, 140, 190)
+    for eye in (LEFT_EYE, slice(42, 48)):
+        cv2.fillPoly(target, [np.rint(landmarks[eye]).astype(np.int32)], (255, 0, 0))
+    x, y = landmarks[LEFT_EYE].mean(0).round().astype(int)
+    of = source(mottled(130, 160, 210, seed=1), landmarks)
+    kept = swapped(of, crop(target, landmarks), keep_eyes=True).pixels[y, x].astype(int)
+    given = swapped(of, crop(target, landmarks)).pixels[y, x].astype(int)
+    assert kept[0] - kept[2] > 150
+    assert given[2] > given[0]
+
+
+# Colour and mask
+
+
+@pytest.mark.parametrize("skin", [(60, 80, 120), (150, 175, 225), (90, 120, 220)])
+def test_the_face_takes_the_targets_colour(skin: tuple[int, int, int]) -> None:
+    result = swapped(source(mottled(125, 150, 200), head()), crop(mottled(*skin, seed=2), head(20)))
+    inside = mask_of(result) > 200
+    assert np.abs(result.pixels[inside].mean(0) - skin).max() < 6
+
+
+def test_the_face_takes_the_targets_light() -> None:
+    """A target lit from the left: the result is brighter on that side, as the target is."""
+    ramp = np.linspace(1.3, 0.6, SIDE)[None, :, None]
+    target = np.asarray(mottled(100, 130, 180, seed=2) * ramp, np.uint8)
+    result = swapped(source(mottled(125, 150, 200), head()), crop(target, head()))
+    inside = mask_of(result) > 200
+    for columns in (slice(70, 110), slice(146, 186)):
+        part = np.zeros_like(inside)
+        part[:, columns] = inside[:, columns]
+        assert result.pixels[part].mean() == pytest.approx(target[part].mean(), rel=0.08)
+
+
+def test_hair_over_the_targets_forehead_stays_the_targets() -> None:
+    target = mottled(120, 150, 200, seed=2)
+    landmarks = head()
+    brows = int(landmarks[17:27, 1].min())
+    target[: brows - 5] = (25, 20, 20)
+    of = source(mottled(125, 155, 205), landmarks)
+    bare = mask_of(swapped(of, crop(mottled(120, 150, 200, seed=2), landmarks)))
+    haired = mask_of(swapped(of, crop(target, landmarks)))
+    band = (slice(brows - 15, brows - 9), slice(100, 156))
+    assert bare[band].mean() > 100
+    assert haired[band].mean() < 0.2 * bare[band].mean()
+    assert haired[120:150, 100:156].min() == 255
+
+
+def test_hair_over_the_sources_forehead_is_not_carried_over() -> None:
+    landmarks = head()
+    picture = mottled(125, 155, 205)
+    brows = int(landmarks[17:27, 1].min())
+    picture[: brows - 5] = (25, 20, 20)
+    result = swapped(source(picture, landmarks), crop(flat(120, 150, 200), landmarks))
+    band = (slice(brows - 15, brows - 9), slice(100, 156))
+    assert mask_of(result)[band].mean() < 60
+
+
+@pytest.mark.parametrize(
+    "landmarks", [head(), head(55), head(0, 0, 110), head() - 90, np.add(head(), (60, 100))]
+)
+def test_the_mask_is_zero_at_the_crops_border(landmarks: NDArray[np.float32]) -> None:
+    mask = mask_of(swapped(source(mottled(125, 150, 200), head()), crop(mottled(90, 120, 160), landmarks)))
+    assert mask.dtype == np.uint8 and mask.shape == (SIDE, SIDE)
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    assert border.max() == 0
+    assert mask.max() == 255
+
+
+def test_the_mask_lies_within_the_face_and_has_no_hard_edge() -> None:
+    landmarks = head()
+    mask = mask_of(swapped(source(mottled(125, 150, 200), head()), crop(mottled(90, 120, 160), landmarks)))
+    jaw = landmarks[:17]
+    assert mask[int(jaw[:, 1].max()) :].max() == 0
+    assert mask[:, : int(jaw[:, 0].min())].max() == 0
+    assert mask[:, int(jaw[:, 0].max()) + 1 :].max() == 0
+    assert np.abs(np.diff(mask.astype(int), axis=0)).max() < 80
+    assert np.abs(np.diff(mask.astype(int), axis=1)).max() < 80
+
+
+def test_outside_the_face_the_crop_is_untouched() -> None:
+    target = mottled(90, 120, 160)
+    result = swapped(source(mottled(125, 150, 200), head()), crop(target, head()))
+    assert np.array_equal(result.pixels[:20], target[:20])
+    assert np.array_equal(result.pixels[:, :20], target[:, :20])
+
+
+# Input that is no face
+
+
+def unusable() -> dict[str, NDArray[np.float32] | None]:
+    one_missing = head()
+    one_missing[30] = np.nan
+    endless = head()
+    endless[5] = np.inf
+    return {
+        "none": None,
+        "all equal": np.full((68, 2), 100, np.float32),
+        "not a number": one_missing,
+        "infinite": endless,
+        "on a line": np.column_stack([np.linspace(10, 240, 68), np.linspace(20, 200, 68)]).astype(np.float32),
+        "far outside": head() + 5000,
+        "very far outside": head() * 1e7,
+        "mirrored": (head() * (-1, 1) + (SIDE, 0)).astype(np.float32),
+        "wrong number": head()[:10],
+        "tiny": (head() * 1e-3).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("case", list(unusable()))
+def test_landmarks_that_are_no_face_leave_the_crop_as_it_is(case: str) -> None:
+    target = mottled(90, 120, 160)
+    result = swapped(source(mottled(125, 150, 200), head()), crop(target, unusable()[case]))
+    assert mask_of(result).max() == 0
+    assert np.array_equal(result.pixels, target)
+
+
+def test_random_landmarks_never_crash() -> None:
+    made = generator()
+    prepared = made.prepare([source(mottled(125, 150, 200), head())])
+    random = np.random.default_rng(7)
+    for spread in (1, 30, 300, 30000):
+        for _ in range(5):
+            landmarks = random.normal(128, spread, (68, 2)).astype(np.float32)
+            result = made.generate([crop(flat(90, 120, 160), landmarks)], prepared)[0]
+            assert result.pixels.shape == (SIDE, SIDE, 3)
+            assert mask_of(result)[[0, -1]].max() == 0
+
+
+@pytest.mark.parametrize("case", [name for name in unusable() if name not in ("mirrored",)])
+def test_a_source_without_usable_landmarks_is_refused_by_name(case: str) -> None:
+    with pytest.raises(NoFaceError, match="68 landmarks that mesh needs"):
+        generator().prepare([source(flat(125, 150, 200), unusable()[case])])
+
+
+def test_a_source_without_landmarks_beside_a_good_one_is_left_out() -> None:
+    good = source(mottled(125, 150, 200), head())
+    bad = source(flat(0, 255, 0), None)
+    made = generator()
+    assert np.array_equal(made.prepare([bad, good]), made.prepare([good]))
+
+
+def test_a_face_cut_by_the_pictures_border_can_be_a_source() -> None:
+    texture = generator().prepare([source(mottled(125, 150, 200), head() - 70)])
+    assert texture.dtype == np.uint8 and texture.shape[2] == 4
+
+
+# The family
+
+
+def test_the_family_is_found_by_name_and_opens_no_network() -> None:
+    made = load_generator(entry(side=128, template="arcface_128"), no_model, GeneratorOptions(pixel_boost=2))
+    assert (made.side, made.template) == (256, "arcface_128")
+    assert made.needs_landmarks and made.embedding_space is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("template", "nobody"), ("side", 3), ("relight", 0), ("keep_eyes", "maybe"), ("x", 1)]
+)
+def test_a_wrong_parameter_is_named(key: str, value: object) -> None:
+    with pytest.raises(ModelError, match=f"mesh.*{key}"):
+        generator(**{key: value})
+
+
+@pytest.mark.parametrize("side", [100, 192, 384])
+def test_any_side_works(side: int) -> None:
+    scale = side / SIDE
+    target = cv2.resize(mottled(90, 120, 160), (side, side))
+    of = source(mottled(125, 150, 200), head())
+    result = swapped(of, crop(np.asarray(target, np.uint8), head() * np.float32(scale)), side=side)
+    inside = mask_of(result) > 200
+    assert result.pixels.shape == (side, side, 3)
+    assert inside.mean() > 0.15
+    assert np.abs(result.pixels[inside].mean(0) - (90, 120, 160)).max() < 6
+
+
+def test_the_same_input_gives_the_same_result(portrait: Callable[[str], SourceFace]) -> None:
+    of, onto = portrait("adam-smith.jpg"), portrait("terri-sewell.jpg")
+    first, second = generator(), generator()
+    crops = [portrait_crop(onto, first), portrait_crop(of, first)]
+    one = first.generate(crops, first.prepare([of, onto]))
+    two = second.generate(crops, second.prepare([of, onto]))
+    alone = second.generate(crops[1:], second.prepare([of, onto]))
+    for a, b in zip(one, [two[0], alone[0]], strict=True):
+        assert np.array_equal(a.pixels, b.pixels)
+        assert np.array_equal(mask_of(a), mask_of(b))
