@@ -193,7 +193,6 @@ class SessionFactory:
     def _options(self, ort: Any) -> Any:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
-        options.log_severity_level = 4
         return options
 
 

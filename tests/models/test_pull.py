@@ -23,6 +23,7 @@ from tests.support.file_server import (
     Manner,
     cut,
     drip,
+    endless,
     from_elsewhere,
     held,
     length,
@@ -164,6 +165,14 @@ def test_a_body_without_length_is_held_to_the_catalog(
     with pytest.raises(ModelError, match="could not be downloaded"):
         store.pull(catalog.get("net"))
     assert not (store.root / "net.onnx").exists()
+
+
+def test_a_body_without_end_is_cut_off(make_store: MakeStore, server: Files) -> None:
+    store, catalog = make_store(model(urls=[server.put("/net", WEIGHTS, endless)]))
+    with pytest.raises(ModelError, match="more than 300000 bytes"):
+        store.pull(catalog.get("net"))
+    # What the sockets' buffers hold, and no more.
+    assert server.requests[0].sent < 20_000_000
 
 
 def test_a_wrong_digest_leaves_nothing_and_the_next_address_is_tried(

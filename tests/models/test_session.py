@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -136,6 +137,57 @@ def test_auto_falls_back_to_the_cpu_and_says_so_once(
     assert len(warnings) == 1
     assert warnings[0].startswith("running on the CPU: ") and "is built without" in warnings[0]
     assert capfd.readouterr() == ("", "")
+
+
+@without_cuda
+def test_threads_that_open_at_once_give_one_warning(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both_are_falling_back = threading.Barrier(2)
+
+    def gpu_fault(provider: str, device_index: int) -> str | None:
+        both_are_falling_back.wait(10)
+        return real_gpu_fault(provider, device_index)
+
+    real_gpu_fault = runtime.gpu_fault
+    monkeypatch.setattr(runtime, "gpu_fault", gpu_fault)
+    warnings: list[str] = []
+    factory = SessionFactory("auto", warn=warnings.append)
+    with ThreadPoolExecutor(2) as pool:
+        opened = list(pool.map(lambda _: factory.open(ENTRY, network), range(2)))
+    assert [session.providers for session in opened] == [("CPUExecutionProvider",)] * 2
+    assert len(warnings) == 1
+
+
+def test_onnxruntime_writes_nothing_of_its_own(network: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    # By default it warns of an initializer that no node uses.
+    graph = onnx.load(network)
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(3, np.float32), "idle"))
+    onnx.save(graph, network)
+    SessionFactory("cpu").open(ENTRY, network)
+    assert capfd.readouterr() == ("", "")
+
+
+class BuiltForGpus:
+    """As onnxruntime-gpu behaves without a usable GPU: it claims CUDA, and silently runs on the CPU."""
+
+    SessionOptions = onnxruntime.SessionOptions
+    __name__ = "onnxruntime"
+    __file__ = onnxruntime.__file__
+
+    def get_available_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def InferenceSession(self, model: str, options: object, providers: object, **flags: object) -> object:
+        return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+
+
+@without_cuda
+def test_a_gpu_that_is_silently_not_used_is_found_out(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "onnxruntime", BuiltForGpus)
+    with pytest.raises(DeviceError, match="device cuda cannot be used: "):
+        SessionFactory("cuda").open(ENTRY, network)
+    warnings: list[str] = []
+    opened = SessionFactory("auto", warn=warnings.append).open(ENTRY, network)
+    assert opened.providers == ("CPUExecutionProvider",) and len(warnings) == 1
 
 
 def test_the_cpu_asked_for_needs_no_warning(network: Path) -> None:

@@ -165,6 +165,13 @@ def without_length(handler: Handler, content: bytes) -> None:
     handler.body(content)
 
 
+def endless(handler: Handler, content: bytes) -> None:
+    """Goes on and on, up to 100 MB."""
+    handler.head(200)
+    for _ in range(100):
+        handler.body(bytes(1_000_000))
+
+
 def other(content: bytes, manner: Manner = well) -> Manner:
     """Serves something else."""
     return lambda handler, _: manner(handler, content)
