@@ -32,12 +32,13 @@ _COLUMNS: Final = (1, 4, 10)
 
 
 class Parameters(DetectorParameters):
-    """Defaults: InsightFace's."""
+    """Defaults: InsightFace's. SCRFD misses faces longer than two thirds of the detection size."""
 
     mean: Triple = (127.5, 127.5, 127.5)
     std: Triple = (128.0, 128.0, 128.0)
     colour: Colour = "rgb"
     canvas: Literal["square", "fit"] = "square"
+    second_look: bool = True
 
 
 def load(entry: ModelEntry, open_model: OpenModel, options: DetectorOptions) -> Detector:

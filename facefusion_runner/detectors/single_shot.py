@@ -41,6 +41,10 @@ class DetectorParameters(BaseModel):
     fixed input always gets that input."""
     pad: int = Field(0, ge=0, le=255)
     """Grey value of the canvas outside the picture."""
+    second_look: bool = False
+    """Looks again at a quarter of the size for faces that fill the picture, for networks that miss them.
+    A network with a fixed input, where that costs as much as the first look, does so only when the first
+    look found nothing."""
     score: float = Field(0.5, ge=0, le=1)
     """Smallest score of a face where the user names none."""
     nms: float = Field(0.4, ge=0, le=1)
@@ -89,12 +93,21 @@ class SingleShotDetector:
 
     def detect(self, picture: Picture) -> list[Detection]:
         """Faces in `picture`, best score first; boxes and points may reach beyond its border."""
-        canvas, scale = letterbox(picture, *self._canvas(picture), self._parameters.pad)
+        faces = self._look(picture, 1)
+        if self._parameters.second_look and (self._fixed is None or not faces):
+            faces += self._filling(picture, faces)
+            faces.sort(key=lambda face: -face.score)
+        return faces
+
+    def _look(self, picture: Picture, shrink: int) -> list[Detection]:
+        """Faces in the picture at its size on the canvas ÷ `shrink`."""
         p = self._parameters
-        outputs = run(self._session, tensor([canvas], p.mean, p.std, p.colour))
+        canvas, within = self._frame(picture, shrink)
+        pixels, scale = letterbox(picture, canvas, within, p.pad)
+        outputs = run(self._session, tensor([pixels], p.mean, p.std, p.colour))
         # A damaged network may put out anything: what is not a finite box is no face.
         with np.errstate(over="ignore", invalid="ignore"):
-            found = self._decode(outputs, canvas.shape[:2], self._score)
+            found = self._decode(outputs, canvas, self._score)
             boxes = found.boxes / np.tile(scale, 2)
             points = found.points / scale
             sane = np.isfinite(boxes).all(1) & np.isfinite(points).all((1, 2))
@@ -105,27 +118,41 @@ class SingleShotDetector:
             for i in suppress(boxes, scores, self._nms)
         ]
 
-    def _canvas(self, picture: Picture) -> tuple[int, int]:
+    def _filling(self, picture: Picture, known: Sequence[Detection]) -> list[Detection]:
+        """Faces longer than half the picture that are none of the `known` ones."""
+        half = max(picture.shape[:2]) / 2
+        large = [face for face in self._look(picture, 4) if max(face.box[2:] - face.box[:2]) >= half]
+        boxes = np.array([face.box for face in (*known, *large)], np.float32).reshape(-1, 4)
+        # The known ones come first and go out for none of the new ones.
+        ranks = -np.arange(len(boxes), dtype=np.float32)
+        return [large[i - len(known)] for i in suppress(boxes, ranks, self._nms) if i >= len(known)]
+
+    def _frame(self, picture: Picture, shrink: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(height, width) of the canvas, and of the part of it that the picture is fitted into."""
         if self._fixed is not None:
-            return self._fixed
+            height, width = self._fixed
+            return self._fixed, (height // shrink, width // shrink)
+        square = (_multiple_of_32(self._size // shrink),) * 2
         if self._parameters.canvas == "square":
-            return self._size, self._size
-        height, width = _fitted(picture, self._size, self._size)
-        return _multiple_of_32(height), _multiple_of_32(width)
+            return square, square
+        height, width = _fitted(picture, square)
+        return (_multiple_of_32(height), _multiple_of_32(width)), (height, width)
 
 
-def letterbox(picture: Picture, height: int, width: int, pad: int) -> tuple[Picture, Float]:
-    """The picture scaled to fit top left into a canvas of (height, width), and its scale.
+def letterbox(
+    picture: Picture, canvas: tuple[int, int], within: tuple[int, int], pad: int
+) -> tuple[Picture, Float]:
+    """The picture on a canvas, scaled to fit top left into the part `within`, and its scale.
 
-    The scale is (2,) float32: canvas pixels per picture pixel along x and y. The two differ where the
-    shorter side is cut down to whole pixels, and both are needed: one alone moves a point at the far edge of
-    a 1500 px picture by as much as 3 px. Scaled bilinearly and cut down, not rounded, as InsightFace does.
+    Sizes are (height, width). The scale is (2,) float32: canvas pixels per picture pixel along x and y. The
+    two differ where the shorter side is cut down to whole pixels, and both are needed: one alone moves a
+    point at the far edge of a 1500 px picture by as much as 3 px. Scaled bilinearly, and cut down rather
+    than rounded, as InsightFace does.
     """
-    new_height, new_width = _fitted(picture, height, width)
-    canvas = np.full((height, width, 3), pad, np.uint8)
-    scaled = cv2.resize(np.ascontiguousarray(picture), (new_width, new_height))
-    canvas[:new_height, :new_width] = scaled
-    return canvas, np.array([new_width / picture.shape[1], new_height / picture.shape[0]], np.float32)
+    height, width = _fitted(picture, within)
+    pixels = np.full((*canvas, 3), pad, np.uint8)
+    pixels[:height, :width] = cv2.resize(np.ascontiguousarray(picture), (width, height))
+    return pixels, np.array([width / picture.shape[1], height / picture.shape[0]], np.float32)
 
 
 def suppress(boxes: Float, scores: Float, limit: float) -> list[int]:
@@ -176,7 +203,8 @@ def _fixed_size(session: Session, asked: int | None) -> tuple[int, int] | None:
     return height, width
 
 
-def _fitted(picture: Picture, height: int, width: int) -> tuple[int, int]:
+def _fitted(picture: Picture, within: tuple[int, int]) -> tuple[int, int]:
+    height, width = within
     ratio = picture.shape[0] / picture.shape[1]
     if ratio > height / width:
         return height, max(1, int(height / ratio))

@@ -44,6 +44,7 @@ class Parameters(DetectorParameters):
     canvas: Literal["square", "fit"] = "fit"
     pad: int = 114
     nms: float = 0.5
+    second_look: bool = True
 
 
 def load(entry: ModelEntry, open_model: OpenModel, options: DetectorOptions) -> Detector:

@@ -38,7 +38,7 @@ class Parameters(DetectorParameters):
     std: Triple = (1.0, 1.0, 1.0)
     colour: Colour = "bgr"
     canvas: Literal["square", "fit"] = "fit"
-    score: float = 0.6
+    score: float = 0.7
     nms: float = 0.3
 
 

@@ -26,9 +26,10 @@ class LandmarkerParameters(BaseModel):
     """Which points the network finds, in which order."""
     box_scale: float = Field(gt=0)
     """Side of the crop ÷ the longer side of the detector's box; both have the same centre."""
-    upright: bool = False
-    """Turns the crop so that the eyes are level, by the detector's five points: for networks that were
-    trained on upright faces only."""
+    upright: bool = True
+    """Turns the crop so that the face stands upright, by the detector's five points. Networks are trained
+    on nearly upright faces: turned so, FaceMesh errs by a fifth as much at a tilt of 40 degrees and the
+    others by half as much at 60; below 20 degrees nothing changes. InsightFace does not turn its crops."""
     mean: Triple = (0.0, 0.0, 0.0)
     """Subtracted from 0..255, in the order of `colour`."""
     std: Triple = (255.0, 255.0, 255.0)

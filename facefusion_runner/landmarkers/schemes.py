@@ -8,12 +8,12 @@ FaceMesh: the 468 vertices of MediaPipe's canonical face.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facefusion_runner.faces.types import Float
 
@@ -26,12 +26,12 @@ class PointScheme:
 
     points: int
     """How many points the network finds."""
-    index: NDArray[np.intp]
-    """(68,): the point that stands at each place of the iBUG order."""
+    weights: Float
+    """(68, points): how much of each point goes into each place of the iBUG order; rows sum to 1."""
 
     def to_68(self, points: Float) -> Float:
         """(points, 2) -> (68, 2), iBUG order."""
-        return np.ascontiguousarray(points[self.index], np.float32)
+        return np.asarray(self.weights @ points, np.float32)
 
 
 def five_points(landmarks: Float) -> Float:
@@ -40,18 +40,36 @@ def five_points(landmarks: Float) -> Float:
     return np.array([*eyes, landmarks[30], landmarks[48], landmarks[54]], np.float32)
 
 
-def _scheme(points: int, *index: int) -> PointScheme:
-    table = np.array(index, np.intp)
-    table.setflags(write=False)
-    return PointScheme(points, table)
+def _scheme(points: int, jaw: Float, *index: int) -> PointScheme:
+    """A scheme with its own points, by number, at the 51 places behind the jaw's."""
+    weights = np.concatenate([jaw, _pick(points, *index)])
+    weights.setflags(write=False)
+    return PointScheme(points, weights)
 
+
+def _pick(points: int, *index: int) -> Float:
+    return np.eye(points, dtype=np.float32)[list(index)]
+
+
+def _along(points: int, contour: Sequence[int]) -> Float:
+    """17 places at equal steps along a contour, from its second point to its last but one."""
+    position = np.linspace(1, len(contour) - 2, 17)
+    before = position.astype(int)
+    after = np.minimum(before + 1, len(contour) - 1)
+    share = (position - before).astype(np.float32)[:, np.newaxis]
+    points_of = _pick(points, *contour)
+    return np.asarray(points_of[before] * (1 - share) + points_of[after] * share, np.float32)
+
+
+# The 106 points' jaw from the picture's left to right: it begins and ends one step above iBUG's.
+_JAW_106: Final = (1, *range(9, 17), *range(2, 9), 0, *range(24, 17, -1), *range(32, 24, -1), 17)
 
 SCHEMES: Final = MappingProxyType(
     {
-        "ibug_68": _scheme(68, *range(68)),
+        "ibug_68": _scheme(68, _pick(68, *range(17)), *range(17, 68)),
         "wflw_98": _scheme(
             98,
-            *range(0, 33, 2),
+            _pick(98, *range(0, 33, 2)),
             33, 34, 35, 36, 37,
             42, 43, 44, 45, 46,
             51, 52, 53, 54,
@@ -62,7 +80,7 @@ SCHEMES: Final = MappingProxyType(
         ),
         "insightface_106": _scheme(
             106,
-            1, 10, 12, 14, 16, 3, 5, 7, 0, 23, 21, 19, 32, 30, 28, 26, 17,
+            _along(106, _JAW_106),
             43, 48, 49, 51, 50,
             102, 103, 104, 105, 101,
             72, 73, 74, 86,
@@ -74,14 +92,14 @@ SCHEMES: Final = MappingProxyType(
         ),
         "facemesh_468": _scheme(
             468,
-            162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
-            71, 63, 105, 66, 107,
-            336, 296, 334, 293, 301,
+            _pick(468, 127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356),
+            46, 63, 105, 66, 107,
+            336, 296, 334, 293, 276,
             168, 197, 5, 4,
             75, 97, 2, 326, 305,
             33, 160, 158, 133, 153, 144,
             362, 385, 387, 263, 373, 380,
-            61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,
+            61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91,
             78, 82, 13, 312, 308, 317, 14, 87,
         ),
     }

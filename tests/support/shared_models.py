@@ -6,12 +6,14 @@ import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from facefusion_runner.detectors import Detector, DetectorOptions
+from facefusion_runner.detectors import DetectorOptions
+from facefusion_runner.detectors.single_shot import SingleShotDetector
 from facefusion_runner.encoders import Encoder
-from facefusion_runner.landmarkers import Landmarker
+from facefusion_runner.landmarkers.crops import CropLandmarker
 from facefusion_runner.models.catalog import ModelEntry
 from facefusion_runner.models.families import load_detector, load_encoder, load_landmarker
 from facefusion_runner.models.session import Session, SessionFactory
@@ -42,14 +44,21 @@ class SharedModels:
     def ids(self, role: str) -> list[str]:
         return [entry.id for entry in self.entries.values() if entry.role == role]
 
-    def detector(self, model_id: str, options: DetectorOptions | None = None) -> Detector:
-        return load_detector(self.entries[model_id], self.open, options)
+    def detector(
+        self, model_id: str, options: DetectorOptions | None = None, **parameters: Any
+    ) -> SingleShotDetector:
+        """The detector `model_id`, some of its catalog parameters replaced; so also the two below."""
+        return cast(SingleShotDetector, load_detector(self._with(model_id, parameters), self.open, options))
 
-    def landmarker(self, model_id: str) -> Landmarker:
-        return load_landmarker(self.entries[model_id], self.open)
+    def landmarker(self, model_id: str, **parameters: Any) -> CropLandmarker:
+        return cast(CropLandmarker, load_landmarker(self._with(model_id, parameters), self.open))
 
-    def encoder(self, model_id: str) -> Encoder:
-        return load_encoder(self.entries[model_id], self.open)
+    def encoder(self, model_id: str, **parameters: Any) -> Encoder:
+        return load_encoder(self._with(model_id, parameters), self.open)
+
+    def _with(self, model_id: str, parameters: dict[str, Any]) -> ModelEntry:
+        entry = self.entries[model_id]
+        return entry.model_copy(update={"parameters": {**entry.parameters, **parameters}})
 
 
 def opened(entry: ModelEntry, path: Path) -> Callable[[str], Session]:
