@@ -129,8 +129,20 @@ def _smoothstep(values: NDArray[np.float64], low: float, high: float) -> NDArray
     return np.asarray(t * t * (3 - 2 * t), np.float64)
 
 
-def unwrap(picture: Picture, landmarks: NDArray[np.floating], side: int) -> tuple[Float, Float]:
-    """One picture's texture (side, side, 3) float32 BGR 0..255 and its visibility (side, side) 0..1."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Unwrapped:
+    """One picture's face laid flat."""
+
+    pixels: Float
+    """(side, side, 3) BGR 0..255."""
+    shown: Float
+    """(side, side) 0..1: how well the picture shows each texel."""
+    worth: float
+    """How much of the face it shows, less where it had to be enlarged."""
+
+
+def unwrap(picture: Picture, landmarks: NDArray[np.floating], side: int) -> Unwrapped:
+    """The face of `picture` with these landmarks (68, 2) as a texture of `side` pixels."""
     points = mesh_points(landmarks)
     scale = scale_of(similarity(points, texture_points(side)))
     low = np.maximum(np.floor(points.min(0)).astype(int) - 8, 0)
@@ -144,26 +156,36 @@ def unwrap(picture: Picture, landmarks: NDArray[np.floating], side: int) -> tupl
         local = (local + 0.5) * ratio - 0.5
     where = _spread(local, side)
     pixels = cv2.remap(part, where[..., 0], where[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    seen = np.clip(_spread(visibility(landmarks)[:, None], side)[..., 0], 0, 1)
-    return np.asarray(pixels, np.float32), np.asarray(seen, np.float32)
+    shown = np.clip(_spread(visibility(landmarks)[:, None], side)[..., 0], 0, 1)
+    worth = float(shown.mean()) ** 2 / max(1.0, scale) ** 0.5
+    return Unwrapped(np.asarray(pixels, np.float32), np.asarray(shown, np.float32), worth)
 
 
-def merge(textures: Sequence[tuple[Float, Float]]) -> Picture:
-    """Textures of one person and their visibilities as one: (side, side, 4) uint8, BGR and opacity.
+def merge(pictures: Sequence[Unwrapped]) -> Picture:
+    """Pictures of one person as one texture: (side, side, 4) uint8, BGR and opacity.
 
-    Hidden parts come from the mirror side. Of several pictures the low frequencies (shade, colour) are
-    the average of all that show a texel, the detail comes from the one that shows it best: pictures never
-    fit to the pixel, and averaged detail is blurred. Hair on forehead and temples is transparent.
+    The picture that shows most is taken; what it hides comes from the others, then from the mirror side.
+    (An average would blur: pictures never fit to the pixel, and no two have the same expression.) Hair on
+    forehead and temples is transparent.
     """
-    pixels, shown = textures[0] if len(textures) == 1 else _average(textures)
-    other = pixels[:, ::-1]
-    other_shown = shown[:, ::-1]
-    share = ((1 - shown) * other_shown / (shown + (1 - shown) * other_shown + 1e-3))[..., None]
-    if share.max() > 0.01:
-        other = _in_light_of(pixels, np.ascontiguousarray(other), shown * other_shown)
-    whole = np.clip(pixels * (1 - share) + other * share, 0, 255).astype(np.float32)
-    whole = _filled(whole, np.minimum(np.maximum(shown, other_shown) * 5, 1))
+    best, *others = sorted(pictures, key=lambda picture: -picture.worth)
+    pixels, shown = best.pixels, best.shown
+    for other in others:
+        pixels, shown = _completed(pixels, shown, other.pixels, other.shown)
+    pixels, shown = _completed(
+        pixels, shown, np.ascontiguousarray(pixels[:, ::-1]), np.ascontiguousarray(shown[:, ::-1])
+    )
+    whole = np.asarray(np.clip(_filled(pixels, np.minimum(shown * 5, 1)), 0, 255), np.float32)
     return np.dstack([np.rint(whole), np.rint(_opacity(whole) * 255)]).astype(np.uint8)
+
+
+def _completed(pixels: Float, shown: Float, other: Float, other_shown: Float) -> tuple[Float, Float]:
+    """`pixels` with what it hides taken from `other`, in the light of `pixels`; and what is shown then."""
+    share = (1 - shown) * other_shown / (shown + (1 - shown) * other_shown + np.float32(1e-3))
+    if share.max() > 0.01:
+        other = _in_light_of(pixels, other, shown * other_shown)
+        pixels = np.asarray(pixels + (other - pixels) * share[..., None], np.float32)
+    return pixels, np.maximum(shown, other_shown)
 
 
 def _filled(pixels: Float, shown: Float) -> Float:
@@ -186,19 +208,6 @@ def _in_light_of(pixels: Float, other: Float, both: Float) -> Float:
     )
     gain, _ = light(of, to, weight * weight + np.float32(1e-4), 0.06 * SMALL)
     return np.asarray(other * cv2.resize(gain @ LUMA, (side, side))[..., None], np.float32)
-
-
-def _average(textures: Sequence[tuple[Float, Float]]) -> tuple[Float, Float]:
-    pixels = np.stack([texture for texture, _ in textures])
-    seen = np.stack([weight for _, weight in textures])
-    side = pixels.shape[1]
-    low = np.stack([_blurred(texture, side / 24) for texture in pixels])
-    weight = (seen**2 + 1e-4)[..., None]
-    base = (low * weight).sum(0) / weight.sum(0)
-    best = np.argmax(np.stack([_blurred(one, side / 40) for one in seen]), 0)
-    choice = np.stack([_blurred((best == k).astype(np.float32), side / 100) for k in range(len(pixels))])
-    detail = ((pixels - low) * choice[..., None]).sum(0) / choice.sum(0)[..., None]
-    return np.asarray(base + detail, np.float32), np.asarray(seen.max(0), np.float32)
 
 
 def _opacity(texture: Float) -> Float:
