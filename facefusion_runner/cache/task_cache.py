@@ -179,9 +179,11 @@ class TaskCache:
             removal = remove_tree(root.trash_fd, self._trash_name, root.mount)
         else:
             return
-        if self.removal is None:
-            self.removal = Removal()
-        self.removal.add(removal)
+        if self.removal is not None:
+            # What failed in an earlier attempt has just been tried again.
+            removal.entries += self.removal.entries
+            removal.freed_bytes += self.removal.freed_bytes
+        self.removal = removal
 
     def _close(self, keep: bool) -> None:
         if self._heartbeat is not None and self._is_owner():

@@ -66,7 +66,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., None]]:
     def attach(*arguments: object) -> None:
         done = subprocess.run(["mount", *map(str, arguments)], capture_output=True)
         if done.returncode:
-            pytest.skip(f"needs the right to mount: {ascii(done.stderr.splitlines()[:1])}")
+            pytest.skip(f"needs the right to mount: {done.stderr.splitlines()[:1]!a}")
 
     yield attach
     # By what the kernel says: a test may have moved the directory that holds a mount.

@@ -348,9 +348,12 @@ def test_what_could_not_be_deleted_is_said(
 ) -> None:
     with TaskCache(place, "task", AT_ONCE) as cache:
         (cache.path / "models").mkdir()
+        (cache.path / "frame").touch()
         mount("-t", "tmpfs", "none", cache.path / "models")
         (cache.path / "models" / "weights").touch()
+        cache.abandon_now()
     assert cache.removal is not None and cache.removal.failures == {"EXDEV": 1}
+    assert cache.removal.entries == 2
     assert "1 entries of the task cache could not be deleted" in caplog.text and "models" in caplog.text
     assert list(place.glob(".trash/*/models/weights"))
 
