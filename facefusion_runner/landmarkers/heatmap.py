@@ -35,7 +35,8 @@ def load(entry: ModelEntry, open_model: OpenModel) -> Landmarker:
     p = parameters(entry, Parameters)
     points = SCHEMES[p.scheme].points
     shapes = [list(output.shape) for output in session.outputs]
-    maps = [i for i, shape in enumerate(shapes) if len(shape) == 4 and shape[1] == points]
+    # Some exports leave even the number of maps open.
+    maps = [i for i, s in enumerate(shapes) if len(s) == 4 and (s[1] == points or not isinstance(s[1], int))]
     if not maps:
         raise unfit(session, f"an output (n, {points}, rows, columns)")
 
