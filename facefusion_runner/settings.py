@@ -104,8 +104,9 @@ class Blending(BaseModel):
         Literal["alpha", "seamless", "pyramid"], *kinds.one_of("alpha", "seamless", "pyramid")
     ] = Field(default="alpha", description="How the new face is joined to the picture.")
     mask: Annotated[tuple[Literal["box", "hull"], ...], *kinds.some_of("box", "hull")] = Field(
-        default=("box",),
-        description="What is replaced: the crop's box, the landmarks' hull, or where both agree.",
+        default=(),
+        description="What is replaced: the crop's box, the landmarks' hull, or where both agree. "
+        "Default: what the generator says, else the box.",
     )
     mask_feather: Share = Field(
         default=0.15, description="Width of the mask's soft edge, as a share of the crop's side."

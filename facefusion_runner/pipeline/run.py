@@ -46,8 +46,10 @@ class Result:
     faces: int
     """Faces that were swapped, summed over the frames."""
     seconds: float
+    phase_seconds: Mapping[str, float]
+    """How long the task was loading, preparing, swapping and finishing."""
     stage_seconds: Mapping[str, float]
-    """Time each stage was at work; the stages work side by side."""
+    """Time each stage was at work while swapping; the stages work side by side."""
     network_seconds: Mapping[str, float]
     """Time inside each network, by model id."""
     warnings: tuple[str, ...]
@@ -93,6 +95,8 @@ class _Task:
         self._reporter = reporter
         self._stop = stop
         self._warnings: list[str] = []
+        self._phases: dict[str, float] = {}
+        """When each phase began, on the monotonic clock."""
         self._frames = 0
         self._faces = 0
 
@@ -123,15 +127,21 @@ class _Task:
             frames=self._frames,
             faces=self._faces,
             seconds=0.0,
+            phase_seconds=self._phase_seconds(),
             stage_seconds={name: stage.watch.seconds for name, stage in stages.items()},
             network_seconds={session.entry.id: session.seconds for session in networks.sessions},
             warnings=tuple(self._warnings),
         )
 
-    def _enter(self, stage: str) -> None:
+    def _enter(self, phase: str) -> None:
         if self._stop.is_set():
             raise Cancelled("the task was cancelled")
-        self._reporter.progress(Progress(stage))
+        self._phases[phase] = time.monotonic()
+        self._reporter.progress(Progress(phase))
+
+    def _phase_seconds(self) -> dict[str, float]:
+        ends = [*list(self._phases.values())[1:], time.monotonic()]
+        return {phase: end - began for (phase, began), end in zip(self._phases.items(), ends, strict=True)}
 
     def _warn(self, message: str) -> None:
         self._warnings.append(message)

@@ -41,7 +41,7 @@ class MaskOptions:
     """Which masks are combined, by minimum, with the generator's own."""
 
     kinds: tuple[str, ...]
-    """Of `box`, `hull`."""
+    """Of `box`, `hull`; none: the generator's own mask alone, the box where it has none."""
     feather: float
     """Width of the soft edge in units of the crop's side."""
     padding: tuple[float, float, float, float]
@@ -122,9 +122,11 @@ class Blending:
     def _mask(self, crop: Crop, generated: Generated) -> Mask:
         side = crop.pixels.shape[0]
         masks = [] if generated.mask is None else [generated.mask]
-        if "box" in self._masks.kinds:
+        kinds = self._masks.kinds or (() if masks else ("box",))
+        if "box" in kinds:
             masks.append(box_mask(side, self._masks.padding, self._masks.feather))
-        if "hull" in self._masks.kinds and crop.landmarks is not None:
+        if "hull" in kinds:
+            assert crop.landmarks is not None
             masks.append(hull_mask(crop.landmarks, side, self._masks.feather))
         return combine(masks)
 

@@ -247,7 +247,7 @@ def test_a_bad_schedule_names_the_variable_and_what_is_allowed(text: str) -> Non
         load_settings({}, None, {"SWEEP_SCHEDULE": text}).check_schedule()
 
 
-@pytest.mark.parametrize("word", [*values.TRUE, *values.FALSE])
+@pytest.mark.parametrize("word", sorted(values.TRUE | values.FALSE))
 def test_booleans_are_read_in_any_case(word: str) -> None:
     for text in (word, word.upper(), word.title(), f"  {word}\t"):
         assert load_settings({}, None, {"OFFLINE": text}).settings.offline is (word in values.TRUE)

@@ -165,13 +165,18 @@ parameters = { template = "arcface_128", side = 128, source = "emap", embedding_
 """
 
 
-@pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The MODEL_ROOT: detector `red`, landmarker `usual`, encoder `colours`, generator `narrow`."""
-    root = tmp_path_factory.mktemp("tiny-models")
+def make_tiny_models(root: Path) -> None:
+    """Writes the networks and their catalog."""
     red_detector(root / "red.onnx")
     mean_landmarker(root / "usual.onnx")
     colour_encoder(root / "colours.onnx")
     inswapper_graph(root / "narrow.onnx", width=8)
     (root / "catalog.toml").write_text(CATALOG)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The MODEL_ROOT: detector `red`, landmarker `usual`, encoder `colours`, generator `narrow`."""
+    root = tmp_path_factory.mktemp("tiny-models")
+    make_tiny_models(root)
     return root
