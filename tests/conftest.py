@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ("tests.support.shared_models",)
+pytest_plugins = ("tests.support.shared_models", "tests.support.tiny_models")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

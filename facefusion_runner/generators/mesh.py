@@ -20,7 +20,7 @@ from facefusion_runner.errors import NoFaceError
 from facefusion_runner.faces.geometry import TEMPLATES
 from facefusion_runner.faces.types import Crop, Float, Generated, Picture, SourceFace
 from facefusion_runner.generators import GeneratorOptions
-from facefusion_runner.generators.relighting import light
+from facefusion_runner.generators.relighting import LUMA, colourfulness, light
 from facefusion_runner.generators.skin import skin_likeness
 from facefusion_runner.generators.texture import merge, texture_points, unwrap
 from facefusion_runner.generators.topology import (
@@ -144,8 +144,12 @@ class MeshGenerator:
         bare[~OVERGROWN[seen]] = 1
         fields = np.dstack([gain, offset, cv2.GaussianBlur(bare, (0, 0), 1)])
         fields = cv2.resize(fields, (self.side, self.side))[area]
-        lit = face * fields[..., :3] + fields[..., 3:6]
-        return np.asarray(lit, np.float32), np.asarray(fields[..., 6], np.float32)
+        lit = np.asarray(face * fields[..., :3] + fields[..., 3:6], np.float32)
+        colour = colourfulness(small * gain + offset, there, weight)
+        if colour < 1:
+            grey = (lit @ LUMA)[..., None]
+            lit = grey + np.float32(colour) * (lit - grey)
+        return lit, np.asarray(fields[..., 6], np.float32)
 
 
 def load(entry: ModelEntry, open_model: OpenModel, options: GeneratorOptions) -> MeshGenerator:

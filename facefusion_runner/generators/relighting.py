@@ -46,6 +46,24 @@ def light(face: Float, target: Float, weight: Float, sigma: float) -> tuple[Floa
     return gain * np.float32(contrast), here * gain * np.float32(1 - contrast)
 
 
+def colourfulness(face: Float, target: Float, weight: Float) -> float:
+    """How much of its colour `face` may keep beside `target`, 0..1: nothing in a black-and-white film.
+
+    `light` matches the colour of areas; what is left are the colours of details, such as lips and veins.
+    Pictures as for `light`. Anything down to half as colourful as the face leaves it as it is.
+    """
+    if not weight.any():
+        return 1.0
+    ratio = _chroma(target, weight) / (_chroma(face, weight) + 0.1)
+    return float(np.clip(2 * ratio, 0, 1))
+
+
+def _chroma(picture: Float, weight: Float) -> float:
+    """Mean departure from grey."""
+    departure = np.abs(picture - (picture @ LUMA)[..., None]).mean(2)
+    return float((departure * weight).sum() / weight.sum())
+
+
 def _contrast(detail: Float, weight: Float) -> float:
     """Mean departure of luma, wherever there is any weight; glare and pupils count less."""
     return float(np.abs(np.clip((detail @ LUMA)[weight > 0], -60, 60)).mean()) + 0.5

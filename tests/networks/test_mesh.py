@@ -334,6 +334,16 @@ def test_the_face_takes_the_targets_colour(skin: tuple[int, int, int]) -> None:
     assert np.abs(result.pixels[inside].mean(0) - skin).max() < 6
 
 
+def test_in_a_black_and_white_film_the_face_is_black_and_white() -> None:
+    picture = mottled(125, 150, 200)
+    # Colour that comes with detail, as that of lips does: no change of light takes it away.
+    picture[::6, :, 2] = 255
+    grey = np.repeat(mottled(120, 120, 120, seed=2)[..., :1], 3, axis=2)
+    result = swapped(source(picture, head()), crop(grey, head(20)))
+    inside = result.pixels[mask_of(result) > 200].astype(int)
+    assert np.ptp(inside, axis=1).max() <= 8
+
+
 def test_the_face_takes_the_targets_light() -> None:
     """A target lit from the left: the result is brighter on that side, as the target is."""
     ramp = np.linspace(1.3, 0.6, SIDE)[None, :, None]
