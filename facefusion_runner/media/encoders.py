@@ -45,6 +45,8 @@ class Encoder:
     hardware: bool = False
     any_size: bool = False
     """Whether 4:2:0 may have an odd width or height."""
+    smallest: tuple[int, int] = (2, 2)
+    """Width and height; below it x265 4.2 and SVT-AV1 4.1 write beyond their memory."""
 
     def options(self, quality: int, preset: str | None, hdr: HdrMetadata) -> dict[str, str]:
         """FFmpeg's options for this encoder. Raises ConfigError for a preset it has not."""
@@ -96,10 +98,10 @@ ENCODERS: Final[Mapping[str, Encoder]] = MappingProxyType(
         encoder.name: encoder
         for encoder in (
             Encoder("h264", "h264", "libx264", 51, 1, _SAME, "placebo"),
-            Encoder("hevc", "hevc", "libx265", 51, 1, _SAME, "placebo"),
+            Encoder("hevc", "hevc", "libx265", 51, 1, _SAME, "placebo", smallest=(64, 16)),
             Encoder(
                 "av1", "av1", "libsvtav1", 63, 3, _numbered(12, 11, 10, 9, 8, 7, 5, 4, 3), "[0-9]|1[0-3]",
-                any_size=True,
+                any_size=True, smallest=(64, 16),
             ),
             Encoder(
                 "vp9", "vp9", "libvpx-vp9", 63, 3, _numbered(8, 7, 6, 5, 4, 3, 2, 1, 0), "[0-8]",
@@ -164,6 +166,16 @@ def choose(name: str, container: Container) -> Encoder:
             f" it holds {', '.join(container.codecs)} (video encoder {name!r})"
         )
     return encoder
+
+
+def check_size(encoder: Encoder, info: MediaInfo) -> None:
+    """Raises InputError for a film that is too small for the encoder."""
+    width, height = encoder.smallest
+    if info.width < width or info.height < height:
+        raise InputError(
+            f"{info.path} is {info.width}x{info.height}; {encoder.name} needs {width}x{height} at least,"
+            " choose the video encoder h264 or vp9"
+        )
 
 
 def unusable(encoder: Encoder, width: int = 640, height: int = 360, pix_fmt: str = "yuv420p") -> str | None:

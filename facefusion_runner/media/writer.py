@@ -6,15 +6,17 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import av
+from av.codec.context import Flags
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from facefusion_runner.errors import InputError, MediaError, RunnerError, StorageError
@@ -91,6 +93,7 @@ class VideoWriter:
         self._info = info
         self._container_kind = encoders.container_for(output)
         self._encoder = encoders.choose(encoder, self._container_kind)
+        encoders.check_size(self._encoder, info)
         self._quality = encoders.DEFAULT_QUALITY if quality is None else quality
         self._preset = preset
         self._options = self._encoder.options(self._quality, preset, info.hdr_metadata)
@@ -104,6 +107,7 @@ class VideoWriter:
         self._tracks: TrackCopier | None = None
         self._converter = VideoReformatter()
         self._committed = False
+        self._written = 0
         self._warnings: list[str] = []
 
     @property
@@ -139,6 +143,7 @@ class VideoWriter:
         picture.duration = round(frame.duration / self._time_base)
         # The decoder's choice of I, P and B frames would be forced upon the encoder.
         picture.pict_type = 0
+        self._written += 1
         with self._errors():
             self._mux(self._stream.encode(picture))
 
@@ -147,7 +152,12 @@ class VideoWriter:
         assert self._stream is not None and self._tracks is not None
         assert self._container is not None and self._file is not None
         with self._errors():
-            self._mux(self._stream.encode(None))
+            last = self._stream.encode(None)
+            if self._written <= 2:
+                # One or two frames cannot be reordered; x265 gives them decoding times it never set.
+                for packet in last:
+                    packet.dts = packet.pts
+            self._mux(last)
             self._tracks.copy_rest()
             self._container.close()
             self._file.commit()
@@ -156,6 +166,7 @@ class VideoWriter:
 
     def _open(self) -> None:
         self._fall_back()
+        self._square_pixels()
         pix_fmt, warnings = encoders.pixel_format(self._encoder, self._info)
         self._warnings += warnings
         if self._info.other_video:
@@ -188,8 +199,24 @@ class VideoWriter:
             return
         self._warnings.append(f"{self._encoder.name} cannot be used here ({why}); encoding in software")
         self._encoder = encoders.software(self._encoder)
+        encoders.check_size(self._encoder, self._info)
         preset = self._preset if self._preset in self._encoder.presets else None
         self._options = self._encoder.options(self._quality, preset, self._info.hdr_metadata)
+
+    def _square_pixels(self) -> None:
+        """Take the pixel aspect out of the picture where neither stream nor container would carry it.
+
+        AV1 and VP9 leave it to the container, and PyAV cannot give it to FFmpeg's Matroska muxer.
+        """
+        kind, aspect = self._container_kind, self._info.pixel_aspect
+        if aspect == 1 or kind.negative_times or self._encoder.codec in ("h264", "hevc"):
+            return
+        width = max(round(self._info.width * aspect / 2) * 2, 2)
+        self._info = replace(self._info, width=width, pixel_aspect=Fraction(1))
+        self._warnings.append(
+            f"{self._encoder.codec} in a {kind.suffix} file has square pixels here; the picture is scaled to"
+            f" {width}x{self._info.height}"
+        )
 
     def _muxer_options(self) -> dict[str, str]:
         if self._container_kind.muxer in ("mp4", "mov"):
@@ -213,6 +240,8 @@ class VideoWriter:
         assert isinstance(context, VideoCodecContext)
         context.pix_fmt = pix_fmt
         context.thread_count = self._threads
+        # Without it frame durations are ignored, and the last frame's is lost.
+        context.flags |= Flags.frame_duration
         context.sample_aspect_ratio = info.pixel_aspect
         context.color_primaries = info.colour.primaries
         context.color_trc = info.colour.transfer
@@ -256,9 +285,10 @@ class VideoWriter:
         assert self._stream is not None
         wanted, have = self._stream.codec_context.format, picture.format
         assert wanted is not None
-        if wanted.name == have.name:
+        scaled = wanted.width != picture.width
+        if wanted.name == have.name and not scaled:
             return picture
-        if wanted.name.replace("yuvj", "yuv") == have.name.replace("yuvj", "yuv"):
+        if not scaled and wanted.name.replace("yuvj", "yuv") == have.name.replace("yuvj", "yuv"):
             renamed = av.VideoFrame(picture.width, picture.height, wanted.name)
             copy_properties(picture, renamed)
             for plane, into in zip(colour.planes(picture), colour.planes(renamed), strict=True):
@@ -266,7 +296,14 @@ class VideoWriter:
             return renamed
         full = colour.FULL if have.name.startswith("yuvj") else picture.color_range
         return self._converter.reformat(
-            picture, format=wanted.name, src_color_range=full, dst_color_range=full, threads=1
+            picture,
+            wanted.width,
+            wanted.height,
+            wanted.name,
+            interpolation=Interpolation.BICUBIC,
+            src_color_range=full,
+            dst_color_range=full,
+            threads=1,
         )
 
     def _mux(self, packets: list[av.Packet[VideoStream]]) -> None:
