@@ -138,7 +138,7 @@ class MeshGenerator:
         inside = cv2.erode((seen >= 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         sample = SKIN[seen] & inside
         bare = skin_likeness(there, sample)
-        weight = bare * skin_likeness(small, sample) + np.float32(0.03)
+        weight = bare * skin_likeness(small, sample) + np.float32(0.3)
         weight[~inside | OPENINGS[seen]] = 0
         gain, offset = light(small, there, weight, self._options.relight * SMALL)
         bare[~OVERGROWN[seen]] = 1

@@ -16,6 +16,9 @@ DARK: Final = 0.3
 TINT: Final = 7.0
 """Least tolerance in colour difference, in 8-bit levels of Cb and Cr."""
 
+BLEACHED: Final = 0.8
+"""How far towards white a highlight may take the colour of skin; white hair goes further."""
+
 SURE: Final = 1.6
 NEVER: Final = 3.2
 """Distance from the cheeks' colour, in tolerances, up to which a pixel is skin, and from which it is not."""
@@ -39,6 +42,12 @@ def skin_likeness(picture: Float, sample: NDArray[np.bool_]) -> Float:
     values[..., 0] = np.where(
         values[..., 0] > middle[0], middle[0] + (values[..., 0] - middle[0]) / 2, values[..., 0]
     )
-    distance = np.linalg.norm((values - middle) / tolerance, axis=2)
+    away = values - middle
+    # A highlight shifts skin from its own colour towards that of the light (Shafer's dichromatic model).
+    bleach = np.float32(128) - middle[1:]
+    share = (away[..., 1:] @ bleach) / max(float(bleach @ bleach), 1.0)
+    share = np.where(away[..., 0] > 0, np.clip(share, 0, BLEACHED), 0)
+    away[..., 1:] -= share[..., None] * bleach
+    distance = np.linalg.norm(away / tolerance, axis=2)
     near = np.clip((NEVER - distance) / (NEVER - SURE), 0, 1)
     return np.asarray(near * near * (3 - 2 * near), np.float32)
