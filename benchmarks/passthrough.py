@@ -3,7 +3,7 @@
 Both decode and encode the same 1080p clip with the same encoder, preset, quality and threads; the
 repetitions take turns, so that both meet the same machine. Prints the ratio of the medians.
 
-    python benchmarks/passthrough.py [--frames 300] [--preset veryfast] [--repeat 5]
+    python -m benchmarks.passthrough [--frames 300] [--preset veryfast] [--repeat 5]
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ WIDTH, HEIGHT = 1920, 1080
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--repeat", type=int, default=5)
@@ -48,7 +50,7 @@ def main() -> None:
                 way()
                 seconds[name].append(time.perf_counter() - begun)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(f"{arguments.frames} frames of {WIDTH}x{HEIGHT}, x264 {arguments.preset}, median of {arguments.repeat}")
+    print(f"{arguments.frames} frames of {WIDTH}x{HEIGHT}, x264 {arguments.preset}")
     for name, value in medians.items():
         print(f"{name:20} {value:7.2f} s  {arguments.frames / value:6.1f} frames/s")
     print(f"ratio {medians['reader and writer'] / medians['plain PyAV']:.3f}")

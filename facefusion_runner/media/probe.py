@@ -136,7 +136,7 @@ class MediaInfo:
 
 
 def probe(path: Path) -> MediaInfo:
-    """Look at a file. The first frame of a video is decoded, a picture is not.
+    """Look at a file; of a video the first frame is decoded.
 
     Raises InputError when there is no such file or it is no video or picture of a kind that is read,
     MediaError when it is one of which not even a first frame can be decoded.

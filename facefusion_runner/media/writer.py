@@ -43,6 +43,9 @@ def check_output(path: Path, inputs: Sequence[Path], overwrite: bool) -> None:
     if path.suffix.lower() not in {*CONTAINERS, *pictures.SUFFIXES}:
         raise InputError(f"{path}: an output ends in {', '.join((*CONTAINERS, *pictures.SUFFIXES))}")
     try:
+        with contextlib.suppress(FileNotFoundError):
+            # The tests of pathlib take an impossible name for one that does not exist.
+            path.lstat()
         if path.is_dir():
             raise InputError(f"{path} is a directory; give the name of a file")
         for other in inputs:
