@@ -1,6 +1,6 @@
 """What importing the cache's lease costs a new process, as a sweep does it; the bound is 50 ms.
 
-python benchmarks/lease_import.py
+python -m benchmarks.lease_import
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Paste-back against InsightFace's own: one face, a 1920x1080 picture, one thread, one run.
 
-    python benchmarks/paste_back.py
+    python -m benchmarks.paste_back
 
 Both paste the same 128-pixel crop along the same transform; the mask is the box with its default
 feather. They take turns and the time is the thread's own, so that whatever else the machine does

@@ -178,7 +178,7 @@ class Cache(BaseModel):
         *kinds.some_of("frames", "crops", "landmarks", "embeddings", "masks", "transforms", "swapped"),
     ] = Field(default=(), description="Intermediates to write for inspection.")
     cache_max_usage_percent: Annotated[float, *kinds.number("0..100", 0, 100)] = Field(
-        default=80.0, description="Disk usage above which orphans go at once and no task starts."
+        default=80.0, description="Disk usage above which orphans go at once and the service takes no task."
     )
     cache_max_bytes: Annotated[int | None, *kinds.whole("BYTES", 0)] = Field(
         default=None, description="The same as an absolute limit for all task caches together."

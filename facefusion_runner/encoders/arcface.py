@@ -7,14 +7,14 @@ A network for 112x96 pixels (SphereFace, MobileFaceNet on CASIA) sees the middle
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Final
 
 import cv2
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from facefusion_runner.encoders import Encoder
-from facefusion_runner.faces.geometry import TEMPLATES, alignment
+from facefusion_runner.faces.geometry import TemplateName, alignment
 from facefusion_runner.faces.types import Float, Picture
 from facefusion_runner.models.catalog import ModelEntry
 from facefusion_runner.models.families import parameters
@@ -22,12 +22,6 @@ from facefusion_runner.models.session import OpenModel, Session
 from facefusion_runner.models.tensors import Colour, Triple, input_size, run, tensor, unfit
 
 FAMILIES: Final[tuple[str, ...]] = ("arcface",)
-
-
-def _known_template(name: str) -> str:
-    if name not in TEMPLATES:
-        raise ValueError(f"unknown template {name!r}; known are {', '.join(TEMPLATES)}")
-    return name
 
 
 class Parameters(BaseModel):
@@ -38,7 +32,7 @@ class Parameters(BaseModel):
     space: str = ""
     """Name of the embedding space; empty: the model's id. Two models share a name only where the
     embeddings of one may be compared with the other's (the same weights at another precision)."""
-    template: Annotated[str, AfterValidator(_known_template)] = "arcface_112_v2"
+    template: TemplateName = "arcface_112_v2"
     side: int = Field(112, ge=16)
     """Side of the aligned square crop in pixels."""
     mean: Triple = (127.5, 127.5, 127.5)

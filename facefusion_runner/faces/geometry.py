@@ -6,14 +6,19 @@ transform from the picture's own pixels, so that no pixel is interpolated twice.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from facefusion_runner.faces.types import Float, Matrix, Picture
+
+TemplateName = Literal[
+    "arcface_112_v1", "arcface_112_v2", "arcface_128", "ffhq_512", "mtcnn_512", "dfl_whole_face"
+]
 
 
 def _template(*coordinates: float) -> NDArray[np.float64]:
@@ -23,7 +28,7 @@ def _template(*coordinates: float) -> NDArray[np.float64]:
 
 
 # Left eye, right eye, nose, left and right mouth corner, in units of the crop's side.
-TEMPLATES: Final = MappingProxyType(
+TEMPLATES: Final[Mapping[TemplateName, NDArray[np.float64]]] = MappingProxyType(
     {
         "arcface_112_v1": _template(
             0.35473214, 0.45658929, 0.64526786, 0.45658929, 0.5, 0.61154464,
@@ -74,7 +79,7 @@ def similarity(points: NDArray[np.floating], onto: NDArray[np.floating]) -> Matr
     return np.column_stack([scale * rotation, q_mean - scale * (rotation @ p_mean)])
 
 
-def alignment(points: NDArray[np.floating], template: str, side: int) -> Matrix:
+def alignment(points: NDArray[np.floating], template: TemplateName, side: int) -> Matrix:
     """The transform from picture pixels to a crop of `side` pixels, for a face's five points (5, 2)."""
     return similarity(points, TEMPLATES[template] * side)
 

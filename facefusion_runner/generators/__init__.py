@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from facefusion_runner.faces.geometry import TemplateName
 from facefusion_runner.faces.types import Crop, Generated, SourceFace
 
 
@@ -27,7 +28,7 @@ class Generator(Protocol):
     """
 
     @property
-    def template(self) -> str:
+    def template(self) -> TemplateName:
         """Name of the alignment template the crop is cut along (`faces.geometry.TEMPLATES`)."""
         ...
 

@@ -14,15 +14,15 @@ inswapper, simswap, ghost, hyperswap and hififace differ in numbers only, which 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from facefusion_runner.errors import ModelError, RunnerError
-from facefusion_runner.faces.geometry import TEMPLATES
+from facefusion_runner.faces.geometry import TemplateName
 from facefusion_runner.faces.types import Crop, Float, Generated, Mask, Picture, SourceFace
 from facefusion_runner.generators import GeneratorOptions
 from facefusion_runner.generators.initializer import last_initializer
@@ -40,16 +40,10 @@ _EMAP_SHAPE: Final = (512, 512)
 _TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
-def _known_template(name: str) -> str:
-    if name not in TEMPLATES:
-        raise ValueError(f"unknown template {name!r}; known are {', '.join(TEMPLATES)}")
-    return name
-
-
 class Parameters(BaseModel, frozen=True, extra="forbid"):
     """What a catalog entry of these families says about its network."""
 
-    template: Annotated[str, AfterValidator(_known_template)]
+    template: TemplateName
     """Alignment template of the target's crop."""
     side: int = Field(ge=16)
     """Side of the network's square input and output, in pixels."""

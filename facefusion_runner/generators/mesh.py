@@ -9,15 +9,15 @@ away is not drawn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from facefusion_runner.errors import NoFaceError
-from facefusion_runner.faces.geometry import TEMPLATES
+from facefusion_runner.faces.geometry import TemplateName
 from facefusion_runner.faces.types import Crop, Float, Generated, Picture, SourceFace
 from facefusion_runner.generators import GeneratorOptions
 from facefusion_runner.generators.relighting import LUMA, colourfulness, light
@@ -59,17 +59,11 @@ Area = tuple[slice, slice]
 """Rows and columns of the crop."""
 
 
-def _known_template(name: str) -> str:
-    if name not in TEMPLATES:
-        raise ValueError(f"unknown template {name!r}; known are {', '.join(TEMPLATES)}")
-    return name
-
-
 class Parameters(BaseModel, frozen=True, extra="forbid"):
     """What a catalog entry of this family may set."""
 
     side: int = Field(default=256, ge=64, le=1024)
-    template: Annotated[str, AfterValidator(_known_template)] = "ffhq_512"
+    template: TemplateName = "ffhq_512"
     keep_eyes: bool = False
     """True: the target's own eyes stay, and with them its gaze."""
     relight: float = Field(default=0.09, ge=0.03, le=1.0)
@@ -148,7 +142,7 @@ class MeshGenerator:
         colour = colourfulness(small * gain + offset, there, weight)
         if colour < 1:
             grey = (lit @ LUMA)[..., None]
-            lit = grey + np.float32(colour) * (lit - grey)
+            lit = np.asarray(grey + colour * (lit - grey), np.float32)
         return lit, np.asarray(fields[..., 6], np.float32)
 
 

@@ -17,6 +17,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from facefusion_runner.detectors import Detector, DetectorOptions
 from facefusion_runner.encoders import Encoder
@@ -69,11 +70,14 @@ def parameters(entry: ModelEntry, cls: type[P]) -> P:
     try:
         return cls.model_validate(dict(entry.parameters))
     except ValidationError as error:
-        faults = "; ".join(
-            f"parameter {'.'.join(map(str, fault['loc'])) or '(all)'}: {fault['msg']}"
-            for fault in error.errors(include_url=False)
-        )
+        faults = "; ".join(_fault(fault) for fault in error.errors(include_url=False))
         raise ModelError(f"model {entry.id} (family {entry.family}): {faults}") from None
+
+
+def _fault(fault: ErrorDetails) -> str:
+    key = ".".join(map(str, fault["loc"])) or "(all)"
+    given = "" if fault["type"] == "missing" or not fault["loc"] else f", not {fault['input']!r}"
+    return f"parameter {key}: {fault['msg']}{given}"
 
 
 def families(role: Role) -> tuple[str, ...]:
