@@ -47,6 +47,8 @@ class Encoder:
     """Whether 4:2:0 may have an odd width or height."""
     smallest: tuple[int, int] = (2, 2)
     """Width and height; below it x265 4.2 and SVT-AV1 4.1 write beyond their memory."""
+    highest_rate: int = 1_000_000
+    """Frames per second it can be told of; the timestamps are not bound to it."""
 
     def options(self, quality: int, preset: str | None, hdr: HdrMetadata) -> dict[str, str]:
         """FFmpeg's options for this encoder. Raises ConfigError for a preset it has not."""
@@ -101,7 +103,7 @@ ENCODERS: Final[Mapping[str, Encoder]] = MappingProxyType(
             Encoder("hevc", "hevc", "libx265", 51, 1, _SAME, "placebo", smallest=(64, 16)),
             Encoder(
                 "av1", "av1", "libsvtav1", 63, 3, _numbered(12, 11, 10, 9, 8, 7, 5, 4, 3), "[0-9]|1[0-3]",
-                any_size=True, smallest=(64, 16),
+                any_size=True, smallest=(64, 16), highest_rate=240,
             ),
             Encoder(
                 "vp9", "vp9", "libvpx-vp9", 63, 3, _numbered(8, 7, 6, 5, 4, 3, 2, 1, 0), "[0-8]",
@@ -200,7 +202,7 @@ def software(encoder: Encoder) -> Encoder:
 
 def silence_svt() -> None:
     """SVT-AV1 writes its settings to standard error unless the environment says otherwise."""
-    os.environ.setdefault("SVT_LOG", "1")
+    os.environ.setdefault("SVT_LOG", "0")
 
 
 def pixel_format(encoder: Encoder, info: MediaInfo) -> tuple[str, list[str]]:

@@ -112,6 +112,8 @@ class MediaInfo:
     """Of the frames as they are read."""
     hdr: Literal["pq", "hlg"] | None = None
     hdr_metadata: HdrMetadata = HdrMetadata(None, None)
+    dynamic_hdr: bool = False
+    """Whether the frames carry HDR metadata of their own (Dolby Vision, HDR10+)."""
     interlaced: bool = False
     audio: tuple[Track, ...] = ()
     subtitles: tuple[Track, ...] = ()
@@ -247,6 +249,7 @@ def _probe_video(path: Path, container: InputContainer) -> MediaInfo:
         colour=_colour(path, first),
         hdr=_TRANSFERS.get(first.color_trc),
         hdr_metadata=_hdr_metadata(first),
+        dynamic_hdr=any(_side_data(first, name) is not None for name in _DYNAMIC_HDR),
         interlaced=first.interlaced_frame,
         audio=_tracks(container, "audio"),
         subtitles=_tracks(container, "subtitle"),
@@ -255,6 +258,8 @@ def _probe_video(path: Path, container: InputContainer) -> MediaInfo:
     )
     return info
 
+
+_DYNAMIC_HDR: Final = ("DYNAMIC_HDR_PLUS", "DYNAMIC_HDR_VIVID", "DOVI_METADATA", "DOVI_RPU_BUFFER")
 
 _TRANSFERS: Final[dict[int, Literal["pq", "hlg"]]] = {16: "pq", 18: "hlg"}
 

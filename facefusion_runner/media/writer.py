@@ -174,6 +174,12 @@ class VideoWriter:
         self._warnings += warnings
         if self._info.other_video:
             self._warnings.append(f"{self._info.other_video} further video track(s) are left out")
+        if self._info.interlaced:
+            self._warnings.append(
+                "its frames are interlaced and are written as they are, as progressive ones"
+            )
+        if self._info.dynamic_hdr:
+            self._warnings.append("its dynamic HDR metadata (Dolby Vision or HDR10+) is left out")
         if self._info.hdr_metadata.mastering and not encoders.carries_hdr_metadata(self._encoder):
             self._warnings.append(f"{self._encoder.name} does not carry the mastering display's values")
         encoders.silence_svt()
@@ -232,7 +238,7 @@ class VideoWriter:
         info = self._info
         stream = container.add_stream(
             self._encoder.library,
-            rate=self._rate.limit_denominator(1 << 20),
+            rate=min(self._rate, Fraction(self._encoder.highest_rate)).limit_denominator(1 << 20),
             options=self._options,
             width=info.width,
             height=info.height,

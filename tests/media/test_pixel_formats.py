@@ -132,6 +132,17 @@ def test_odd_sizes_are_kept_to_the_pixel(
     assert bool([w for w in result.warnings if "odd size" in w]) == (pix_fmt == "yuv444p")
 
 
+def test_interlaced_frames_are_kept_and_the_user_is_told(tmp_path: Path, rewrite: Rewrite) -> None:
+    options = {"preset": "ultrafast", "crf": "10", "x264-params": "interlaced=1"}
+    clip = make_clip(tmp_path / "in.mp4", options=options)
+
+    result = rewrite(clip)
+
+    assert result.source.interlaced
+    assert clips.numbers(result.path) == list(range(12))
+    assert len(result.warnings) == 1 and "interlaced" in result.warnings[0]
+
+
 def test_a_frame_nobody_looked_at_goes_to_the_encoder_as_it_was_decoded(tmp_path: Path) -> None:
     clip = deep(tmp_path / "in.mp4", PQ)
     with VideoReader(clip, probe(clip)) as reader:

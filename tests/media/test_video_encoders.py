@@ -155,6 +155,17 @@ def test_the_rate_of_the_output_is_written(tmp_path: Path, rewrite: Rewrite) -> 
     assert rewrite(clip, "slow.mp4", fps=Fraction(8)).info.rate == 8
 
 
+@pytest.mark.parametrize("name", SOFTWARE)
+@pytest.mark.parametrize("rate", [Fraction(1, 20), Fraction(480)])
+def test_very_slow_and_very_fast_films_are_written(
+    tmp_path: Path, rewrite: Rewrite, name: str, rate: Fraction
+) -> None:
+    at = [index / rate for index in range(8)]
+    clip = make_clip(tmp_path / "in.mp4", at=at)
+
+    assert clips.frame_times(rewrite(clip, encoder=name).path) == at
+
+
 def test_encoders_write_nothing_to_the_terminal(
     tmp_path: Path, rewrite: Rewrite, capfd: pytest.CaptureFixture[str]
 ) -> None:
