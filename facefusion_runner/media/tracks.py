@@ -50,17 +50,18 @@ class TrackCopier:
         self._container = container
         self._start, self._end = start, end
         self._copied: dict[int, _Copied] = {}
-        self._source: InputContainer = open_media(info.path)
+        self.source: InputContainer = open_media(info.path)
+        """The source's second demuxer; closed by `close`."""
         try:
             self._add_streams()
             self._packets = self._cut(self._demux())
             self._pending = next(self._packets, None)
         except BaseException:
-            self._source.close()
+            self.source.close()
             raise
 
     def close(self) -> None:
-        self._source.close()
+        self.source.close()
 
     def copy_until(self, time: Fraction) -> None:
         """Write the packets up to `time` seconds of the output. Raises what the muxer raises."""
@@ -79,7 +80,7 @@ class TrackCopier:
 
     def _add_streams(self) -> None:
         for track in (*self._info.audio, *self._info.subtitles):
-            stream = self._source.streams[track.index]
+            stream = self.source.streams[track.index]
             refusal = self._refusal(stream)
             if refusal is not None:
                 self.warnings.append(f"{track} is left out: {refusal}")
@@ -89,12 +90,12 @@ class TrackCopier:
             added.disposition = stream.disposition
             self._copied[track.index] = _Copied(track, added)
         if self._container.muxer == "matroska":
-            for stream in self._source.streams:
+            for stream in self.source.streams:
                 # Fonts that subtitles are drawn with.
                 if isinstance(stream, AttachmentStream):
                     with contextlib.suppress(av.error.FFmpegError, ValueError):
                         self._output.add_stream_from_template(stream)
-        for stream in self._source.streams:
+        for stream in self.source.streams:
             if stream.index not in self._copied:
                 stream.discard = av.stream.Discard.all
 
@@ -116,9 +117,9 @@ class TrackCopier:
             return
         if self._start > 0:
             with contextlib.suppress(av.error.FFmpegError):
-                self._source.seek(max(int((self._start - 1) * 1_000_000), 0))
-        streams = [self._source.streams[index] for index in self._copied]
-        packets = self._source.demux(*streams)
+                self.source.seek(max(int((self._start - 1) * 1_000_000), 0))
+        streams = [self.source.streams[index] for index in self._copied]
+        packets = self.source.demux(*streams)
         while True:
             try:
                 packet = next(packets, None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import av
 from av.codec.context import Flags
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -25,7 +25,7 @@ from facefusion_runner.media.encoders import CONTAINERS, Encoder
 from facefusion_runner.media.frame import Frame
 from facefusion_runner.media.orientation import copy_properties
 from facefusion_runner.media.output_file import OutputFile
-from facefusion_runner.media.probe import MediaInfo, open_media, reason
+from facefusion_runner.media.probe import MediaInfo, reason
 from facefusion_runner.media.tracks import TrackCopier
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class VideoWriter:
             self._tracks = TrackCopier(
                 self._info, self._container, self._container_kind, start=self._start, end=self._end
             )
-            self._copy_metadata(self._container)
+            self._copy_metadata(self._tracks.source, self._stream, self._container)
             self._stream.codec_context.open()
             self._container.start_encoding()
 
@@ -261,19 +261,15 @@ class VideoWriter:
             context.codec_tag = "hvc1"
         return stream
 
-    def _copy_metadata(self, container: OutputContainer) -> None:
-        with open_media(self._info.path) as source:
-            container.metadata.update(
-                {key: value for key, value in source.metadata.items() if key.lower() not in _DROPPED_METADATA}
-            )
-            video = source.streams[self._info.stream]
-            assert self._stream is not None
-            for key in ("language", "title"):
-                if key in video.metadata:
-                    self._stream.metadata[key] = video.metadata[key]
-            chapters = self._cut_chapters(source.chapters())
+    def _copy_metadata(self, source: InputContainer, stream: VideoStream, output: OutputContainer) -> None:
+        output.metadata.update(
+            {key: value for key, value in source.metadata.items() if key.lower() not in _DROPPED_METADATA}
+        )
+        video = source.streams[self._info.stream]
+        stream.metadata.update({k: v for k, v in video.metadata.items() if k in ("language", "title")})
+        chapters = self._cut_chapters(source.chapters())
         if chapters:
-            container.set_chapters(chapters)
+            output.set_chapters(chapters)
 
     def _cut_chapters(self, chapters: list[Chapter]) -> list[Chapter]:
         kept: list[Chapter] = []
@@ -324,7 +320,11 @@ class VideoWriter:
             self._container.mux_one(packet)
 
     def _discard(self) -> None:
-        """Leave nothing behind; the container writes no trailer into a file that is closed."""
+        """Leave nothing behind.
+
+        The file goes first: the muxer then cannot open it again to move the index to its front, which would
+        copy all that was written.
+        """
         if self._file is not None:
             self._file.discard()
         if self._tracks is not None:
