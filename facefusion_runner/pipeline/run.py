@@ -52,6 +52,8 @@ class Result:
     """Time each stage was at work while swapping; the stages work side by side."""
     network_seconds: Mapping[str, float]
     """Time inside each network, by model id."""
+    network_calls: Mapping[str, int]
+    """How often each network ran."""
     warnings: tuple[str, ...]
 
 
@@ -130,6 +132,7 @@ class _Task:
             phase_seconds=self._phase_seconds(),
             stage_seconds={name: stage.watch.seconds for name, stage in stages.items()},
             network_seconds={session.entry.id: session.seconds for session in networks.sessions},
+            network_calls={session.entry.id: session.calls for session in networks.sessions},
             warnings=tuple(self._warnings),
         )
 

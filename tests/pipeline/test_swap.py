@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from facefusion_runner.errors import (
     ModelError,
     NoFaceError,
     RunnerError,
+    StorageError,
 )
 from facefusion_runner.progress import Progress
 from tests.pipeline.conftest import SmallTask, faces, read_clip, times, write_clip
@@ -92,6 +94,12 @@ def test_several_sources_of_one_person_are_averaged(task: SmallTask) -> None:
     two = task.run(source=both, overwrite=True, quality=100)
     assert one.faces == two.faces == 12
     assert any((a != b).any() for a, b in zip(first, read_clip(task.output), strict=True))
+
+
+def test_the_source_is_prepared_once_however_many_frames_there_are(task: SmallTask) -> None:
+    result = task.run()
+    assert result.network_calls["narrow"] == result.faces == 12
+    assert result.network_calls["colours"] == 1
 
 
 def test_frames_without_a_face_stay_as_they_are(task: SmallTask) -> None:
@@ -266,6 +274,37 @@ def test_two_tasks_with_targets_of_the_same_name_do_not_touch_each_other(
         changed = change(each)
         assert np.median(changed[0]) < 3, "another target's frames"
     assert tasks[0].caches() == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem with 40 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", folder], capture_output=True)
+    if made.returncode:
+        pytest.skip("needs the right to mount a filesystem")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_too_small_for_the_output_is_said_before_work_starts(
+    task: SmallTask, small_disk: Path
+) -> None:
+    write_clip(task.folder / "target.mp4", faces(90, (320, 240)))
+    with pytest.raises(StorageError, match="MB free") as caught:
+        task.run(output=small_disk / "out.mp4")
+    assert "\n" not in str(caught.value)
+    assert task.reporter.stages() == ["checking"]
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_disk_that_is_too_small_for_the_artifacts_is_said_before_work_starts(
+    task: SmallTask, small_disk: Path
+) -> None:
+    with pytest.raises(StorageError, match="artifacts"):
+        task.run(cache_root=small_disk / "cache", cache_artifacts="frames,swapped")
+    assert task.reporter.stages() == ["checking"]
 
 
 def with_file(name: str, content: bytes) -> Callable[[SmallTask], dict[str, Any]]:
