@@ -1,57 +1,37 @@
-"""Whole swaps: what the pipeline adds to decoding and encoding, its memory, the networks' share of the time.
+"""Whole swaps: their memory, and the networks' share of the time.
 
-    python -m benchmarks.swap pipeline     1080p without networks, against a plain PyAV loop
     python -m benchmarks.swap memory       peak memory for a clip of 6 s and of 60 s
     python -m benchmarks.swap networks     time in a full-width inswapper on the CPU ÷ time of the swap
 
-The networks that find the face in the last two are the tests' own small ones.
+The networks that find the face are the tests' own small ones.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from benchmarks.full_inswapper import full_inswapper
-from benchmarks.passthrough import make_clip, plain
-from facefusion_runner.faces.types import Picture
-from facefusion_runner.media.frame import Frame
-from facefusion_runner.media.probe import probe
-from facefusion_runner.media.reader import VideoReader
-from facefusion_runner.media.writer import VideoWriter
-from facefusion_runner.pipeline.channel import Channel
 from facefusion_runner.pipeline.run import Result, swap
-from facefusion_runner.pipeline.threads import Pipeline, Stage
 from facefusion_runner.progress import make_reporter
 from facefusion_runner.settings import Settings
 from facefusion_runner.signals import Stop
 from tests.pipeline.conftest import faces, write_clip
 from tests.support.tiny_models import face_picture, make_tiny_models
 
-FACE = 400
-"""Pixels of the face that is pasted where no network finds one."""
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["pipeline", "memory", "networks", "one-swap"])
-    parser.add_argument("--frames", type=int, default=120)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--preset", default="veryfast")
+    parser.add_argument("what", choices=["memory", "networks", "one-swap"])
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.what == "one-swap":
@@ -59,55 +39,10 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="swap-") as temporary:
         folder = Path(temporary)
-        if chosen.what == "pipeline":
-            _pipeline(folder, chosen.frames, chosen.repeat, chosen.preset)
-        elif chosen.what == "memory":
+        if chosen.what == "memory":
             _memory(folder)
         else:
             _networks(folder)
-
-
-def _pipeline(folder: Path, frames: int, repeat: int, preset: str) -> None:
-    clip = folder / "clip.mp4"
-    make_clip(clip, frames)
-    ways: dict[str, Callable[[], None]] = {
-        "plain PyAV": lambda: plain(clip, folder / "plain.mp4", preset),
-        "pipeline": lambda: _through_stages(clip, folder / "empty.mp4", preset, _untouched),
-        "pipeline, one face pasted": lambda: _through_stages(clip, folder / "face.mp4", preset, _pasted),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeat):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - started)
-    print(f"{frames} frames of 1920x1080, x264 {preset}, median of {repeat} in turns")
-    usual = statistics.median(seconds["plain PyAV"])
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        print(f"{name:26} {median:7.2f} s   ratio {median / usual:.3f}")
-
-
-def _through_stages(
-    clip: Path, output: Path, preset: str, work: Callable[[Channel[Frame]], Iterator[Frame]]
-) -> None:
-    info = probe(clip)
-    with VideoReader(clip, info) as reader, VideoWriter(output, info, preset=preset) as writer:
-        works = {"analysis": _untouched, "generation": _untouched, "blending": work}
-        stages = [Stage(name, each, 3) for name, each in works.items()]
-        Pipeline(reader, stages, writer.write, 3).run(threading.Event())
-        writer.commit()
-
-
-def _untouched(frames: Channel[Frame]) -> Iterator[Frame]:
-    yield from frames
-
-
-def _pasted(frames: Channel[Frame]) -> Iterator[Frame]:
-    for frame in frames:
-        face: Picture = np.asarray(frame.bgr[200 : 200 + FACE, 700 : 700 + FACE] ^ np.uint8(8))
-        frame.paste(700, 200, face)
-        yield frame
 
 
 def _memory(folder: Path) -> None:

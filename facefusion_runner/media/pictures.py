@@ -21,6 +21,8 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP")
 SUFFIXES: Final = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 """The names an output picture may end in."""
 
+DEFAULT_QUALITY: Final = 95
+
 _MAX_PIXELS: Final = 89_478_485
 
 
@@ -71,16 +73,18 @@ def read_picture(path: Path) -> Picture:
             return np.ascontiguousarray(np.asarray(rgb, np.uint8)[:, :, ::-1])
 
 
-def write_picture(path: Path, picture: Picture, quality: int = 95) -> None:
+def write_picture(path: Path, picture: Picture, quality: int | None = None) -> None:
     """Write (height, width, 3) uint8 BGR as the name's ending says; it appears under its name when complete.
 
-    quality 0..100 is for JPEG and WebP. Raises InputError for an ending that is none of `SUFFIXES`,
-    StorageError.
+    quality 0..100 is for JPEG and WebP, None is `DEFAULT_QUALITY`. Raises InputError for an ending that is
+    none of `SUFFIXES`, StorageError.
     """
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"{path} does not end in {', '.join(SUFFIXES)}")
-    options: dict[str, object] = {} if kind == "PNG" else {"quality": quality}
+    options: dict[str, object] = (
+        {} if kind == "PNG" else {"quality": DEFAULT_QUALITY if quality is None else quality}
+    )
     if kind == "JPEG":
         # Full chroma: a pasted face must not bleed into its surroundings.
         options["subsampling"] = 0

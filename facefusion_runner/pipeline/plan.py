@@ -10,7 +10,7 @@ from pathlib import Path
 from facefusion_runner.errors import InputError, StorageError
 from facefusion_runner.media.pictures import SUFFIXES
 from facefusion_runner.media.probe import MediaInfo, probe
-from facefusion_runner.media.writer import check_output
+from facefusion_runner.media.writer import VideoWriter, check_output
 from facefusion_runner.settings import Settings
 
 
@@ -24,7 +24,7 @@ class Plan:
 
 
 def make_plan(settings: Settings) -> Plan:
-    """Raises InputError or StorageError naming the first thing that cannot work."""
+    """Raises InputError, ConfigError or StorageError naming the first thing that cannot work."""
     if not settings.source:
         raise InputError("no source: name a picture of the face to put in with --source or SOURCE")
     if settings.target is None:
@@ -41,6 +41,8 @@ def make_plan(settings: Settings) -> Plan:
     if (settings.output.suffix.lower() in SUFFIXES) != (target.kind == "picture"):
         raise InputError(f"{settings.output} cannot hold a {target.kind}; {target.path} is one")
     _check_stretch(settings, target)
+    if target.kind == "video":
+        _check_encoding(settings, settings.output, target)
     _check_space(settings, settings.output, target)
     return Plan(settings.source, target, settings.output)
 
@@ -60,6 +62,14 @@ def _check_stretch(settings: Settings, target: MediaInfo) -> None:
             f"the start of {float(start):g} s lies behind the end of {target.path}, "
             f"which is {float(target.duration):.2f} s long"
         )
+
+
+def _check_encoding(settings: Settings, output: Path, target: MediaInfo) -> None:
+    """Raises InputError or ConfigError for an encoder, preset or size that the output cannot have."""
+    # A writer opens nothing before its block is entered.
+    VideoWriter(
+        output, target, encoder=settings.video_encoder, quality=settings.quality, preset=settings.preset
+    )
 
 
 def _check_space(settings: Settings, output: Path, target: MediaInfo) -> None:

@@ -224,7 +224,7 @@ class _Task:
         meter.advance()
         self._check_faces()
         self._enter("finishing")
-        write_picture(self._plan.output, still.bgr)
+        write_picture(self._plan.output, still.bgr, self._settings.quality)
 
     def _count(self, task: FrameTask) -> None:
         self._frames += 1

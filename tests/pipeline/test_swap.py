@@ -325,6 +325,12 @@ BAD_INPUT: dict[str, tuple[Callable[[SmallTask], dict[str, Any]], type[RunnerErr
     "output is the target": (lambda task: {"output": task.options["target"]}, InputError, "target"),
     "video into a picture": (lambda task: {"output": task.folder / "o.png"}, InputError, r"o\.png"),
     "unknown container": (lambda task: {"output": task.folder / "o.avi"}, InputError, r"o\.avi"),
+    "encoder and container": (
+        lambda task: {"output": task.folder / "o.webm", "video_encoder": "h264"},
+        RunnerError,
+        "h264",
+    ),
+    "unknown preset": (lambda task: {"preset": "warp9"}, ConfigError, "warp9"),
     "start behind the end": (lambda task: {"trim_start": "99"}, InputError, "99"),
     "unknown detector": (lambda task: {"detector": "eagle"}, ModelError, "eagle"),
     "a role's wrong model": (lambda task: {"detector": "narrow"}, ModelError, "narrow"),

@@ -1,9 +1,10 @@
-"""How much slower a film goes through the reader and the writer than through a plain PyAV loop.
+"""What the pipeline without networks adds to a plain PyAV loop that decodes and encodes.
 
-Both decode and encode the same 1080p clip with the same encoder, preset, quality and threads; the
-repetitions take turns, so that both meet the same machine. Prints the ratio of the medians.
+    python -m benchmarks.pipeline_overhead [--frames 150] [--preset veryfast] [--repeat 5]
 
-    python -m benchmarks.passthrough [--frames 300] [--preset veryfast] [--repeat 5]
+Both decode and encode the same 1080p clip with the same encoder, preset, quality and threads. The
+repetitions take turns, so that all meet the same machine. Prints the ratios of the medians: with stages
+that only pass frames on, and with one face pasted into every frame.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,40 +22,46 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
+from facefusion_runner.faces.types import Picture
 from facefusion_runner.media.encoders import DEFAULT_QUALITY, ENCODERS
+from facefusion_runner.media.frame import Frame
 from facefusion_runner.media.probe import HdrMetadata, probe
 from facefusion_runner.media.reader import VideoReader
 from facefusion_runner.media.writer import VideoWriter
+from facefusion_runner.pipeline.channel import Channel
+from facefusion_runner.pipeline.threads import Pipeline, Stage
 
 WIDTH, HEIGHT = 1920, 1080
 
+FACE = 400
+"""Side in pixels of what is pasted."""
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--frames", type=int, default=300)
+    teaching = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=teaching)
+    parser.add_argument("--frames", type=int, default=150)
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--repeat", type=int, default=5)
-    arguments = parser.parse_args()
+    chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        clip = Path(folder) / "clip.mp4"
-        make_clip(clip, arguments.frames)
+        clip, output = Path(folder) / "clip.mp4", Path(folder) / "out.mp4"
+        make_clip(clip, chosen.frames)
         ways: dict[str, Callable[[], None]] = {
-            "plain PyAV": lambda: plain(clip, Path(folder) / "plain.mp4", arguments.preset),
-            "reader and writer": lambda: _ours(clip, Path(folder) / "ours.mp4", arguments.preset),
+            "plain PyAV": lambda: plain(clip, output, chosen.preset),
+            "pipeline": lambda: through_stages(clip, output, chosen.preset, untouched),
+            "pipeline, one face pasted": lambda: through_stages(clip, output, chosen.preset, pasted),
         }
         seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(arguments.repeat):
+        for _ in range(chosen.repeat):
             for name, way in ways.items():
                 begun = time.perf_counter()
                 way()
                 seconds[name].append(time.perf_counter() - begun)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(f"{arguments.frames} frames of {WIDTH}x{HEIGHT}, x264 {arguments.preset}")
+    print(f"{chosen.frames} frames of {WIDTH}x{HEIGHT}, x264 {chosen.preset}, median of {chosen.repeat}")
     for name, value in medians.items():
-        print(f"{name:20} {value:7.2f} s  {arguments.frames / value:6.1f} frames/s")
-    print(f"ratio {medians['reader and writer'] / medians['plain PyAV']:.3f}")
+        print(f"{name:26} {value:7.2f} s   ratio {value / medians['plain PyAV']:.3f}")
 
 
 def make_clip(path: Path, frames: int) -> None:
@@ -88,12 +96,27 @@ def plain(clip: Path, output: Path, preset: str) -> None:
         container.mux(stream.encode(None))
 
 
-def _ours(clip: Path, output: Path, preset: str) -> None:
+def through_stages(
+    clip: Path, output: Path, preset: str, work: Callable[[Channel[Frame]], Iterator[Frame]]
+) -> None:
+    """Three stages in threads of their own, as in a swap; the last of them does `work`."""
     info = probe(clip)
+    works = {"analysis": untouched, "generation": untouched, "blending": work}
     with VideoReader(clip, info) as reader, VideoWriter(output, info, preset=preset) as writer:
-        for frame in reader:
-            writer.write(frame)
+        stages = [Stage(name, each, 3) for name, each in works.items()]
+        Pipeline(reader, stages, writer.write, 3).run(threading.Event())
         writer.commit()
+
+
+def untouched(frames: Channel[Frame]) -> Iterator[Frame]:
+    yield from frames
+
+
+def pasted(frames: Channel[Frame]) -> Iterator[Frame]:
+    for frame in frames:
+        face: Picture = np.asarray(frame.bgr[200 : 200 + FACE, 700 : 700 + FACE] ^ np.uint8(8))
+        frame.paste(700, 200, face)
+        yield frame
 
 
 if __name__ == "__main__":
