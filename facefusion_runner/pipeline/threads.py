@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from facefusion_runner.errors import Cancelled
+from facefusion_runner.errors import Cancelled, RunnerError
 from facefusion_runner.pipeline.channel import Aborted, Channel
 
 
@@ -56,21 +56,27 @@ class Pipeline:
             for stage, before, after in zip(self._stages, self._channels, self._channels[1:], strict=False)
         ]
         threads.append(self._thread("sink", self._drain))
-        for thread in threads:
-            thread.start()
+        started: list[threading.Thread] = []
         try:
+            for thread in threads:
+                _start(thread)
+                started.append(thread)
             # Short waits: Python delivers a signal to the main thread only between them.
             while not self._over.wait(0.1):
                 if stop.is_set():
                     self._fail(Cancelled("the task was cancelled"))
         except BaseException as failure:
             self._fail(failure)
-            raise
+        for thread in started:
+            thread.join()
+        first, self._failure = self._failure, None
+        try:
+            if first is not None:
+                raise first
         finally:
-            for thread in threads:
-                thread.join()
-        if self._failure is not None:
-            raise self._failure
+            # Else its traceback and this frame would hold each other, and frames and networks with them,
+            # until the garbage collector comes by.
+            del first
 
     def _thread(self, name: str, target: Callable[..., None], *arguments: Any) -> threading.Thread:
         return threading.Thread(target=self._guard, name=f"stage-{name}", args=(target, *arguments))
@@ -106,6 +112,13 @@ class Pipeline:
         for channel in self._channels:
             channel.abort()
         self._over.set()
+
+
+def _start(thread: threading.Thread) -> None:
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise RunnerError(f"no further thread can be started ({error}); allow more processes") from None
 
 
 @dataclass(slots=True)

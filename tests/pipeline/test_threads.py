@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from facefusion_runner.errors import Cancelled, MediaError
+from facefusion_runner.errors import Cancelled, MediaError, RunnerError
 from facefusion_runner.pipeline.channel import Channel
 from facefusion_runner.pipeline.threads import Pipeline, Stage
 
@@ -112,3 +114,37 @@ def test_a_slow_sink_stops_the_source() -> None:
     seen: list[int] = []
     Pipeline(source(), [], sink, 4).run(threading.Event())
     assert seen[0] <= 1 + 4 + 1
+
+
+def test_where_no_further_thread_can_be_started_those_that_run_are_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def start_two(thread: threading.Thread) -> None:
+        if thread.name == "stage-sink":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_two)
+    with pytest.raises(RunnerError, match="thread"):
+        Pipeline(iter(range(10**9)), [Stage("a", double, 1)], lambda item: None, 1).run(threading.Event())
+    assert stage_threads() == []
+
+
+def test_a_failure_holds_nothing_of_the_pipeline_once_it_is_dealt_with() -> None:
+    """Frames and networks are large: they must not wait for the garbage collector."""
+
+    class Item:
+        pass
+
+    item = Item()
+    gone = weakref.ref(item)
+    gc.disable()
+    try:
+        with pytest.raises(MediaError):
+            Pipeline([item, 1], [fail_at(1)], lambda item: None, 1).run(threading.Event())
+        del item
+        assert gone() is None
+    finally:
+        gc.enable()
