@@ -390,10 +390,10 @@ def _nearest(value: Fraction) -> int:
 
 def _repeat(held: _Timed, first: int, end: int, step: Fraction) -> Iterator[_Timed]:
     for tick in range(first, end):
-        picture = held.picture
-        if tick > first:
-            picture = _copy(picture)
-        bgr = held.bgr.copy() if held.bgr is not None else None
+        picture, bgr = held.picture, held.bgr
+        if tick < end - 1:
+            # Another thread may paste into a frame as soon as it is given out: the original goes last.
+            picture, bgr = _copy(picture), None if bgr is None else bgr.copy()
         yield _Timed(picture, tick * step, step, bgr)
 
 

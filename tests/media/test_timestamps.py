@@ -6,9 +6,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from facefusion_runner.errors import InputError, MediaError
+from facefusion_runner.media import colour
 from facefusion_runner.media.probe import probe
 from facefusion_runner.media.reader import VideoReader
 from tests.media.conftest import Rewrite
@@ -231,3 +233,19 @@ def test_real_clips_with_odd_timestamps(shared: Path, rewrite: Rewrite) -> None:
         clip = shared / "media" / name
         result = rewrite(clip, "out.mp4")
         assert clips.frame_times(result.path) == clips.frame_times(clip)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_what_is_pasted_into_a_repeated_frame_is_not_in_its_repetition(tmp_path: Path, suffix: str) -> None:
+    kind = {"codec": "gif", "pix_fmt": "rgb8", "time_base": Fraction(1, 100)} if suffix == ".gif" else {}
+    clip = make_clip(tmp_path / f"slow{suffix}", at=clips.times(2, 2), **kind)
+
+    with VideoReader(clip, probe(clip), fps=Fraction(8)) as reader:
+        seen = []
+        for frame in reader:
+            seen.append(frame.bgr.copy())
+            frame.paste(10, 10, np.full((8, 8, 3), 255, np.uint8))
+
+    assert len(seen) == 8
+    assert all(np.array_equal(again, seen[0]) for again in seen[:4])
+    assert all(np.array_equal(again, seen[4]) for again in seen[4:])
