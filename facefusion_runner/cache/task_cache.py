@@ -16,7 +16,7 @@ from facefusion_runner.cache.heartbeat import Heartbeat, heartbeat_interval
 from facefusion_runner.cache.lease import Lease
 from facefusion_runner.cache.removal import Removal, remove_tree, trash, trash_name
 from facefusion_runner.cache.root import CacheRoot, prepare_root
-from facefusion_runner.errors import Cancelled, ConfigError
+from facefusion_runner.errors import Cancelled, ConfigError, StorageError
 
 Keep = Literal["never", "on-failure", "always"]
 
@@ -97,13 +97,19 @@ class TaskCache:
         return self._lease.fds
 
     def artifact_dir(self, name: str) -> Path | None:
-        """Where to write an intermediate for inspection; None when it was not asked for."""
+        """Where to write an intermediate for inspection; None when it was not asked for.
+
+        Raises StorageError.
+        """
         if name not in ARTIFACTS:
             raise ValueError(f"{name} is no artifact")
         if name not in self.policy.artifacts:
             return None
         path = self.path / name
-        path.mkdir(mode=0o700, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot write to the task's cache: {path}: {error.strerror}") from error
         return path
 
     def __enter__(self) -> Self:

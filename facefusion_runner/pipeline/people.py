@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from facefusion_runner.errors import NoFaceError
+import numpy as np
+
+from facefusion_runner.errors import NoFaceError, RunnerError
 from facefusion_runner.faces.analysis import area, find_faces_of_still
 from facefusion_runner.faces.selection import EveryFace, FacesByPosition, FacesLike, LargestFace, Selector
-from facefusion_runner.faces.types import SourceFace
+from facefusion_runner.faces.types import Face, SourceFace
 from facefusion_runner.media.pictures import read_picture
 from facefusion_runner.pipeline.artifacts import Artifacts
 from facefusion_runner.pipeline.networks import Networks
@@ -44,9 +46,21 @@ def selector(settings: Settings, networks: Networks) -> Selector:
     return FacesByPosition(settings.select)
 
 
+def measured(faces: list[Face]) -> list[Face]:
+    """The faces as they are. Raises RunnerError when a network gave coordinates that are not numbers."""
+    for face in faces:
+        points = (face.detection.box, face.points, *([] if face.landmarks is None else [face.landmarks]))
+        if not all(np.isfinite(each).all() for each in points):
+            raise RunnerError(
+                "a network places a face at coordinates that are not numbers; half precision may be too "
+                "small for it on this device: choose another --detector or --landmarker, or --device cpu"
+            )
+    return faces
+
+
 def _largest_face(path: Path, networks: Networks, embeds: bool) -> SourceFace:
     picture = read_picture(path)
-    faces = find_faces_of_still(picture, networks.detector, networks.landmarker)
+    faces = measured(find_faces_of_still(picture, networks.detector, networks.landmarker))
     if not faces:
         raise NoFaceError(f"no face was found in {path}")
     face = max(faces, key=area)

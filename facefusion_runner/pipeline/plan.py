@@ -33,10 +33,11 @@ def make_plan(settings: Settings) -> Plan:
         raise InputError("no output: name the file to write with --output or OUTPUT")
     for source in settings.source:
         _check_picture(source, "source")
+    inputs = [settings.target, *settings.source]
     if settings.reference is not None:
         _check_picture(settings.reference, "reference")
+        inputs.append(settings.reference)
     target = probe(settings.target)
-    inputs = [settings.target, *settings.source]
     check_output(settings.output, inputs, settings.overwrite)
     if (settings.output.suffix.lower() in SUFFIXES) != (target.kind == "picture"):
         raise InputError(f"{settings.output} cannot hold a {target.kind}; {target.path} is one")

@@ -25,7 +25,7 @@ from facefusion_runner.models.session import SessionFactory
 from facefusion_runner.models.store import ModelStore
 from facefusion_runner.pipeline.artifacts import Artifacts
 from facefusion_runner.pipeline.networks import NetworkLoader, Networks
-from facefusion_runner.pipeline.people import prepare_source, selector
+from facefusion_runner.pipeline.people import measured, prepare_source, selector
 from facefusion_runner.pipeline.plan import Plan, make_plan
 from facefusion_runner.pipeline.stages import Analysis, Blending, FrameTask, Generation, MaskOptions
 from facefusion_runner.pipeline.threads import Pipeline, Stage
@@ -68,8 +68,9 @@ def swap(settings: Settings, reporter: Reporter, stop: Stop) -> Result:
     reporter.progress(Progress("checking"))
     plan = make_plan(settings)
     cache = TaskCache(settings.cache_root, settings.task_id or new_task_id(), _policy(settings), stop=stop)
+    # Before the block: a lock on a slow filesystem may keep its beginning waiting, too.
+    stop.on_abandon(cache.abandon_now)
     with cache:
-        stop.on_abandon(cache.abandon_now)
         result = _Task(settings, plan, Artifacts(cache), reporter, stop).run()
     return replace(result, seconds=time.monotonic() - started)
 
@@ -111,12 +112,11 @@ class _Task:
         tracker = FaceTracker(networks.detector, networks.landmarker, self._settings.detect_every)
 
         def find_in_frame(picture: Picture, seconds: float) -> list[Face]:
-            return select.select(picture, tracker.update(picture, seconds))
+            return select.select(picture, measured(tracker.update(picture, seconds)))
 
         def find_in_still(picture: Picture, seconds: float) -> list[Face]:
-            return select.select(
-                picture, find_faces_of_still(picture, networks.detector, networks.landmarker)
-            )
+            faces = find_faces_of_still(picture, networks.detector, networks.landmarker)
+            return select.select(picture, measured(faces))
 
         if self._plan.target.kind == "video":
             stages = self._stages(find_in_frame, networks, source)
@@ -147,8 +147,9 @@ class _Task:
         return {phase: end - began for (phase, began), end in zip(self._phases.items(), ends, strict=True)}
 
     def _warn(self, message: str) -> None:
-        self._warnings.append(message)
-        self._reporter.warning(message)
+        if message not in self._warnings:
+            self._warnings.append(message)
+            self._reporter.warning(message)
 
     def _networks(self) -> Networks:
         settings = self._settings
@@ -170,8 +171,8 @@ class _Task:
         }
 
     def _swap_video(self, stages: Mapping[str, Analysis | Generation | Blending]) -> None:
-        target = self._plan.target
         with self._reader() as reader, self._writer(reader) as writer:
+            self._warn_of(reader, writer)
             self._enter("swapping")
             meter = Meter(self._reporter, "swapping", reader.expected_frames)
 
@@ -186,8 +187,13 @@ class _Task:
             self._check_faces()
             self._enter("finishing")
             writer.commit()
-            for warning in (*reader.warnings, *(f"{target.path}: {text}" for text in writer.warnings)):
-                self._warn(warning)
+            self._warn_of(reader, writer)
+
+    def _warn_of(self, reader: VideoReader, writer: VideoWriter) -> None:
+        """What is new since the last time."""
+        target = self._plan.target.path
+        for warning in (*reader.warnings, *(f"{target}: {text}" for text in writer.warnings)):
+            self._warn(warning)
 
     def _reader(self) -> VideoReader:
         settings, target = self._settings, self._plan.target
@@ -216,7 +222,10 @@ class _Task:
         )
 
     def _swap_picture(self, stages: Mapping[str, Analysis | Generation | Blending]) -> None:
-        still = Still(read_picture(self._plan.target.path))
+        target = self._plan.target
+        still = Still(read_picture(target.path))
+        if target.has_alpha:
+            self._warn(f"{target.path}: what is transparent becomes white; the output has no transparency")
         self._enter("swapping")
         meter = Meter(self._reporter, "swapping", 1)
         steps = [Stage(name, stage.run, 1) for name, stage in stages.items()]

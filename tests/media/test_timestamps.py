@@ -243,7 +243,7 @@ def test_what_is_pasted_into_a_repeated_frame_is_not_in_its_repetition(tmp_path:
     with VideoReader(clip, probe(clip), fps=Fraction(8)) as reader:
         seen = []
         for frame in reader:
-            seen.append(frame.bgr.copy())
+            seen.append(np.dstack([frame.bgr, colour.planes(frame.picture)[0]]))
             frame.paste(10, 10, np.full((8, 8, 3), 255, np.uint8))
 
     assert len(seen) == 8

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from facefusion_runner.errors import (
@@ -24,6 +25,7 @@ from facefusion_runner.errors import (
     RunnerError,
     StorageError,
 )
+from facefusion_runner.media.encoders import ENCODERS, unusable
 from facefusion_runner.progress import Progress
 from tests.pipeline.conftest import SmallTask, faces, read_clip, times, write_clip
 from tests.support.tiny_models import draw_face, face_picture
@@ -380,3 +382,76 @@ def test_a_network_of_the_wrong_shape_is_named(task: SmallTask, tmp_path: Path) 
     with pytest.raises(ModelError, match="red") as caught:
         task.run(model_root=models)
     assert "20" in str(caught.value)
+
+
+def test_the_picture_of_the_person_is_not_overwritten(task: SmallTask) -> None:
+    person = task.folder / "person.png"
+    cv2.imwrite(str(person), face_picture())
+    before = person.read_bytes()
+    target = task.folder / "target.png"
+    cv2.imwrite(str(target), face_picture((400, 300), 90))
+    with pytest.raises(InputError, match=r"person\.png"):
+        task.run(target=target, select="reference", reference=person, output=person, overwrite=True)
+    assert person.read_bytes() == before
+
+
+def test_an_artifact_that_cannot_be_written_is_one_clear_line(task: SmallTask) -> None:
+    record: Callable[[Progress], None] = task.reporter.progress
+
+    def block_at(event: Progress) -> None:
+        record(event)
+        if event.stage == "preparing":
+            (task.cache_root / "full" / "crops").write_bytes(b"")
+
+    task.reporter.progress = block_at  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match="crops"):
+        task.run(cache_artifacts="crops", task_id="full")
+    assert task.caches() == task.leftovers() == []
+
+
+def test_the_user_hears_of_another_encoder_before_the_work_is_done(task: SmallTask) -> None:
+    if unusable(ENCODERS["h264_nvenc"]) is None:
+        pytest.skip("h264_nvenc works here")
+    record: Callable[[Progress], None] = task.reporter.progress
+    warned: list[int] = []
+
+    def count_warnings(event: Progress) -> None:
+        record(event)
+        if event.stage == "swapping":
+            warned.append(len(task.reporter.warnings))
+
+    task.reporter.progress = count_warnings  # type: ignore[method-assign]
+    result = task.run(video_encoder="h264_nvenc")
+    assert warned[0] == 1
+    assert len(result.warnings) == len(task.reporter.warnings) == 1
+
+
+def test_a_picture_that_loses_its_transparency_is_swapped_with_a_warning(task: SmallTask) -> None:
+    target = task.folder / "target.png"
+    cv2.imwrite(str(target), cv2.cvtColor(face_picture((400, 300), 90), cv2.COLOR_BGR2BGRA))
+    result = task.run(target=target, output=task.folder / "out.png")
+    assert ["transparent" in warning for warning in result.warnings] == [True]
+
+
+@pytest.mark.parametrize("file", ["target.mp4", "target.png"])
+def test_a_network_whose_points_are_no_numbers_is_one_clear_line(
+    task: SmallTask, tmp_path: Path, file: str
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for model in task.options["model_root"].iterdir():
+        (models / model.name).write_bytes(model.read_bytes())
+    graph = onnx.load(models / "usual.onnx")
+    for each in graph.graph.initializer:
+        values = onnx.numpy_helper.to_array(each)
+        if values.size == 136:
+            each.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(np.nan), each.name))
+    onnx.save(graph, models / "usual.onnx")
+    target = task.folder / file
+    if target.suffix == ".png":
+        cv2.imwrite(str(target), face_picture())
+    with pytest.raises(RunnerError, match="numbers"):
+        task.run(
+            model_root=models, landmarker="usual", target=target, output=task.folder / f"out{target.suffix}"
+        )
+    assert task.caches() == []
