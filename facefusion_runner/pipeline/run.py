@@ -166,7 +166,7 @@ class _Task:
         masks = MaskOptions(settings.mask, settings.mask_feather, settings.mask_padding)
         return {
             "analysis": Analysis(find),
-            "generation": Generation(networks.generator, source, settings.batch_size or _WAITING_FRAMES),
+            "generation": Generation(networks.generator, source, settings.batch_size),
             "blending": Blending(BLEND_MODES[settings.blend_mode], masks, self._artifacts),
         }
 
@@ -182,7 +182,12 @@ class _Task:
                 self._count(task)
                 meter.advance()
 
-            steps = [Stage(name, stage.run, _WAITING_FRAMES) for name, stage in stages.items()]
+            # A batch is made of frames that wait.
+            waiting = max(_WAITING_FRAMES, self._settings.batch_size)
+            steps = [
+                Stage(name, stage.run, waiting if name == "analysis" else _WAITING_FRAMES)
+                for name, stage in stages.items()
+            ]
             Pipeline(reader, steps, write, _WAITING_FRAMES).run(self._stop)
             self._check_faces()
             self._enter("finishing")

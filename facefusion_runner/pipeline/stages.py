@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -64,17 +64,22 @@ class Analysis:
             yield FrameTask(frame, faces)
 
 
+# Without a batch size: the frames that wait in front of the generator anyway.
+_FRAMES_AT_ONCE: Final = 3
+
+
 class Generation:
     """Cuts the crops and has the generator fill them, those of several frames at once."""
 
     def __init__(self, generator: Generator, source: Any, batch: int) -> None:
+        """`batch`: most faces that are given to the generator together; 0: those of all frames at hand."""
         self._generator = generator
         self._source = source
         self._batch = batch
         self.watch = Stopwatch()
 
     def run(self, tasks: Channel[FrameTask]) -> Iterator[FrameTask]:
-        while taken := tasks.take(self._batch):
+        while taken := tasks.take(self._batch or _FRAMES_AT_ONCE):
             with self.watch:
                 for task in taken:
                     task.crops = [self._cut(task.frame, face) for face in task.faces]
@@ -90,9 +95,12 @@ class Generation:
 
     def _generate(self, tasks: Sequence[FrameTask]) -> None:
         crops = [crop for task in tasks for crop in task.crops]
-        generated = iter(self._generator.generate(crops, self._source) if crops else ())
+        size = self._batch or max(len(crops), 1)
+        generated: list[Generated] = []
+        for start in range(0, len(crops), size):
+            generated += self._generator.generate(crops[start : start + size], self._source)
         for task in tasks:
-            task.generated = [next(generated) for _ in task.crops]
+            task.generated, generated = generated[: len(task.crops)], generated[len(task.crops) :]
 
 
 class Blending:
