@@ -223,6 +223,11 @@ def _probe_video(path: Path, container: InputContainer) -> MediaInfo:
     orientation = _orientation(first)
     aspect = orientation.pixel_aspect(_positive(stream.sample_aspect_ratio) or Fraction(1))
     width, height = orientation.size(first.width, first.height)
+    if width * aspect > MAX_SIDE:
+        raise InputError(
+            f"{path} has pixels {float(aspect):g} times as wide as high: its {width}x{height} would be shown "
+            f"{round(width * aspect)} wide; {MAX_SIDE} is the largest side"
+        )
     components = first.format.components
     time_base = stream.time_base or Fraction(1, 1000)
     others = [

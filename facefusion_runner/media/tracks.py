@@ -54,13 +54,15 @@ class TrackCopier:
         """The source's second demuxer; closed by `close`."""
         try:
             self._add_streams()
-            self._packets = self._cut(self._demux())
+            self._packets: Iterator[tuple[Packet[Stream], Fraction]] = self._cut(self._demux())
             self._pending = next(self._packets, None)
         except BaseException:
             self.source.close()
             raise
 
     def close(self) -> None:
+        # The generator refers to this object, and so would keep the output's encoder and its threads alive.
+        self._packets = iter(())
         self.source.close()
 
     def copy_until(self, time: Fraction) -> None:

@@ -84,8 +84,12 @@ def _check_space(settings: Settings, output: Path, target: MediaInfo) -> None:
 
 
 def _check_free(folder: Path, needed: int, what: str) -> None:
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(there).free
+    try:
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        free = shutil.disk_usage(there).free
+    except OSError:
+        # Whoever makes something there says what is wrong with it.
+        return
     if free < needed:
         raise StorageError(
             f"{what} may need {needed / 1e6:.0f} MB but {there} has {free / 1e6:.0f} MB free; make room or "

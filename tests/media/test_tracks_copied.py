@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import av
 import pytest
 
 from facefusion_runner.media.probe import probe
+from facefusion_runner.media.reader import VideoReader
+from facefusion_runner.media.tracks import TrackCopier
+from facefusion_runner.media.writer import VideoWriter
 from tests.media.conftest import Rewrite
 from tests.support import clips
 from tests.support.clips import Caption, Sound, make_clip
@@ -216,3 +220,17 @@ def test_a_sound_track_that_breaks_off_does_not_stop_the_film(shared: Path, rewr
 
     assert clips.frame_times(result.path) == clips.frame_times(clip)
     assert payload(result.path, 1) == payload(clip, probe(clip).audio[0].index)
+
+
+def test_a_film_given_up_early_leaves_no_encoder_to_the_garbage_collector(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mp4", sounds=[Sound(2.0)])
+    info = probe(clip)
+    gc.collect()
+    gc.disable()
+    try:
+        with VideoReader(clip, info) as reader, VideoWriter(tmp_path / "out.mp4", info) as writer:
+            writer.write(next(iter(reader)))
+        del reader, writer
+        assert not [each for each in gc.get_objects() if isinstance(each, TrackCopier)]
+    finally:
+        gc.enable()

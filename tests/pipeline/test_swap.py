@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,9 @@ from facefusion_runner.errors import (
     StorageError,
 )
 from facefusion_runner.media.encoders import ENCODERS, unusable
+from facefusion_runner.media.frame import Frame
+from facefusion_runner.media.tracks import TrackCopier
+from facefusion_runner.models.session import Session
 from facefusion_runner.progress import Progress
 from tests.pipeline.conftest import SmallTask, faces, read_clip, times, write_clip
 from tests.support.tiny_models import draw_face, face_picture
@@ -455,3 +459,41 @@ def test_a_network_whose_points_are_no_numbers_is_one_clear_line(
             model_root=models, landmarker="usual", target=target, output=task.folder / f"out{target.suffix}"
         )
     assert task.caches() == []
+
+
+def test_a_cache_root_that_cannot_be_is_named(task: SmallTask) -> None:
+    with pytest.raises(RunnerError, match="CACHE_ROOT"):
+        task.run(cache_root=task.folder / ("x" * 300), cache_artifacts="frames")
+
+
+def test_a_pixel_aspect_that_no_film_has_is_named_before_a_frame_is_stretched(task: SmallTask) -> None:
+    def prepare(stream: Any) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(100, 3)
+
+    write_clip(task.folder / "target.mp4", faces(2, (640, 120)), prepare=prepare)
+    with pytest.raises(InputError, match="21333"):
+        task.run()
+    assert task.reporter.stages() == ["checking"]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "damaged"])
+def test_a_task_that_ends_early_lets_go_of_networks_and_frames_at_once(task: SmallTask, end: str) -> None:
+    """Not when the garbage collector comes by: a network may fill a GPU."""
+    target = damaged(task) if end == "damaged" else task.options["target"]
+    record: Callable[[Progress], None] = task.reporter.progress
+
+    def stop_at(event: Progress) -> None:
+        record(event)
+        if end == "cancelled" and event.frames == 3:
+            task.stop.set()
+
+    task.reporter.progress = stop_at  # type: ignore[method-assign]
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(RunnerError):
+            task.run(target=target)
+        held = [each for each in gc.get_objects() if isinstance(each, Session | Frame | TrackCopier)]
+        assert held == []
+    finally:
+        gc.enable()
