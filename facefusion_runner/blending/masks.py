@@ -37,7 +37,8 @@ def _to_mask(weights: NDArray[np.floating]) -> Mask:
     return np.asarray(np.rint(weights * 255.0), np.uint8)
 
 
-@lru_cache(maxsize=64)
+# A task needs one; at a pixel boost of 8 a mask may have 16 MB.
+@lru_cache(maxsize=4)
 def box_mask(
     side: int,
     padding: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),

@@ -63,14 +63,6 @@ def paste(
     return left, top, pixels
 
 
-def paste_into(
-    picture: Picture, crop_pixels: Picture, mask: Mask, matrix: Matrix, mode: Blend = alpha
-) -> None:
-    """`paste`, written into `picture` itself."""
-    left, top, pixels = paste(picture, crop_pixels, mask, matrix, mode)
-    picture[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-
-
 def _at_picture_scale(crop: Picture, mask: Mask, back: Matrix) -> tuple[Picture, Mask, Matrix]:
     """Crop and mask near the picture's own scale, and their transform to the picture."""
     height, width = mask.shape

@@ -197,6 +197,9 @@ class TaskCache:
         try:
             if self._is_owner() and not keep:
                 self._delete()
+        except OSError as error:
+            # The result is in place, or another error is on its way: neither may be lost for this.
+            _log.warning("the task cache %s could not be deleted: %s", self.task_id, error.strerror)
         finally:
             atexit.unregister(self.abandon_now)
             self._give_back()

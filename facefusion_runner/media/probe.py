@@ -270,21 +270,21 @@ _TRANSFERS: Final[dict[int, Literal["pq", "hlg"]]] = {16: "pq", 18: "hlg"}
 
 
 def _first_frame(path: Path, container: InputContainer, stream: VideoStream) -> av.VideoFrame:
-    problem: BaseException | None = None
+    # Its text: the error itself would hold this frame, and with it the decoder and its threads.
+    problem = ""
     try:
         for number, packet in enumerate(container.demux(stream)):
             try:
                 frames = stream.decode(packet if packet.size else None)
             except av.error.FFmpegError as error:
-                problem, frames = error, []
+                problem, frames = f": {reason(error)}", []
             if frames:
                 return frames[0]
             if number >= _PROBED_PACKETS:
                 break
     except (av.error.FFmpegError, OSError) as error:
-        problem = error
-    detail = f": {reason(problem)}" if problem else ""
-    raise MediaError(f"{path}: not one frame of its video can be decoded{detail}")
+        problem = f": {reason(error)}"
+    raise MediaError(f"{path}: not one frame of its video can be decoded{problem}")
 
 
 def _orientation(frame: av.VideoFrame) -> Orientation:

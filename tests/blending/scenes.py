@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from facefusion_runner.blending.alpha import alpha
+from facefusion_runner.blending.paste import Blend, paste
 from facefusion_runner.faces.types import Float, Mask, Matrix, Picture
 
 
@@ -35,6 +37,14 @@ def round_mask(height: int, width: int, feather: int = 12) -> Mask:
     axes = (max(0, width // 2 - feather - 2), max(0, height // 2 - feather - 2))
     cv2.ellipse(mask, (width // 2, height // 2), axes, 0, 0, 360, 255, -1)
     return np.asarray(cv2.blur(mask, (feather, feather)), np.uint8)
+
+
+def paste_into(
+    picture: Picture, crop_pixels: Picture, mask: Mask, matrix: Matrix, mode: Blend = alpha
+) -> None:
+    """`paste`, written into `picture` itself."""
+    left, top, pixels = paste(picture, crop_pixels, mask, matrix, mode)
+    picture[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
 
 
 def landmarks68(side: int) -> Float:

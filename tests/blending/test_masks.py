@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from itertools import pairwise
 
 import cv2
@@ -105,3 +106,8 @@ def test_combined_masks_take_a_pixel_only_where_all_do() -> None:
 def test_nothing_to_combine_is_refused() -> None:
     with pytest.raises(ValueError, match="no masks"):
         combine([])
+
+
+def test_masks_of_many_kinds_do_not_pile_up() -> None:
+    masks = [weakref.ref(box_mask(64, feather=number / 100)) for number in range(30)]
+    assert sum(mask() is not None for mask in masks) <= 4

@@ -7,10 +7,10 @@ import pytest
 from facefusion_runner.blending.alpha import alpha
 from facefusion_runner.blending.masks import box_mask
 from facefusion_runner.blending.modes import BLEND_MODES
-from facefusion_runner.blending.paste import Blend, paste, paste_into
+from facefusion_runner.blending.paste import Blend, paste
 from facefusion_runner.faces.geometry import cut, invert
 from facefusion_runner.faces.types import Mask, Matrix, Picture
-from tests.blending.scenes import noisy_picture, onto, round_mask, smooth_picture
+from tests.blending.scenes import noisy_picture, onto, paste_into, round_mask, smooth_picture
 
 modes = pytest.mark.parametrize("mode", BLEND_MODES.values(), ids=BLEND_MODES.keys())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 from ulid import ULID
 
-from facefusion_runner.cache import task_cache
+from facefusion_runner.cache import lease, task_cache
 from facefusion_runner.cache.lease import TaskBusy, is_alive
+from facefusion_runner.cache.locks import Lock, try_lock
 from facefusion_runner.cache.root import UnsafeRoot, open_root
 from facefusion_runner.cache.task_cache import CachePolicy, TaskCache
 from facefusion_runner.cache.task_id import new_task_id, valid_task_id
@@ -373,3 +375,23 @@ def test_new_ids_are_ulids_that_sort_by_time() -> None:
     assert all(len(task_id) == 26 and valid_task_id(task_id) for task_id in ids)
     assert len(set(ids)) == 1000 and all(task_id > first for task_id in ids)
     assert before - 0.001 <= ULID.from_str(first).timestamp <= time.time()
+
+
+def test_a_filesystem_that_fails_at_the_end_does_not_turn_success_into_failure(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> bool:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with TaskCache(place, "task", AT_ONCE):
+        monkeypatch.setattr(lease, "is_entry", fail)
+    assert "task could not be deleted: Stale file handle" in caplog.text
+    assert not is_held(place / "task")
+
+
+def is_held(directory: Path) -> bool:
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        return try_lock(fd) is Lock.REFUSED
+    finally:
+        os.close(fd)
