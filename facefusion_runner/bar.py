@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
-from facefusion_runner.progress import BaseReporter, Progress, Unit, pace
+from facefusion_runner.progress import BaseReporter, Progress, Unit, pace, silence
 
 
 class BarReporter(BaseReporter):
     """One bar per stage."""
 
     def __init__(self, stream: IO[str], unit: Unit = "frames") -> None:
-        super().__init__()
+        super().__init__(stream)
         self._unit: Unit = unit
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),
@@ -54,3 +54,4 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Rich would end the program; the task goes on unseen."""
         self.quiet = True
+        silence(self.file)

@@ -5,6 +5,7 @@ Nothing heavy is imported before signals are handled.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -13,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from facefusion_runner.errors import Cancelled, ConfigError, RunnerError
+from facefusion_runner.errors import Cancelled, ConfigError, RunnerError, StorageError
+from facefusion_runner.progress import silence
 from facefusion_runner.signals import Interrupted, interrupted_by_signals
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """The console script."""
+    _open_missing_streams()
     sys.exit(run(sys.argv[1:], os.environ))
 
 
@@ -57,8 +60,14 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             traceback.print_exc()
         return _fail(error, invocation.json)
     except BrokenPipeError:
-        _silence(sys.stdout)
+        silence(sys.stdout)
         return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            return _defect(error, invocation)
+        silence(sys.stdout)
+        what = error.filename or "what was asked for"
+        return _fail(StorageError(f"{what} cannot be written: {error.strerror}"), as_json=False)
     except Exception as error:
         return _defect(error, invocation)
 
@@ -102,12 +111,17 @@ def _asks_for_json(arguments: Sequence[str], environ: Mapping[str, str]) -> bool
 def _print(text: str, stream: Any) -> None:
     try:
         print(text, file=stream, flush=True)
-    except (BrokenPipeError, ValueError):
-        _silence(stream)
+    except (OSError, ValueError):
+        silence(stream)
 
 
-def _silence(stream: Any) -> None:
-    """What is still buffered goes nowhere: the interpreter would complain when it flushes at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+def _open_missing_streams() -> None:
+    """Where the parent closed a standard descriptor, the next file opened would get its number, and what
+    a library prints would end up in that file."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))

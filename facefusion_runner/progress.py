@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import IO, Any, Final, Literal, Protocol, Self
@@ -109,26 +110,27 @@ class Throttle:
 
 
 class BaseReporter:
-    """What all reporters share: a lock, warnings once, and peace when the reader has gone."""
+    """What all reporters share: a lock, warnings once, and peace when nothing can be written."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
         self._lock = threading.Lock()
         self._warned: set[str] = set()
         self._closed = False
 
     def progress(self, event: Progress) -> None:
-        with self._lock, suppress(BrokenPipeError):
+        with self._lock, self._unheard():
             if not self._closed:
                 self._show(event)
 
     def warning(self, message: str) -> None:
-        with self._lock, suppress(BrokenPipeError):
+        with self._lock, self._unheard():
             if message not in self._warned:
                 self._warned.add(message)
                 self._warn(message)
 
     def close(self) -> None:
-        with self._lock, suppress(BrokenPipeError):
+        with self._lock, self._unheard():
             if not self._closed:
                 self._closed = True
                 self._end()
@@ -136,7 +138,7 @@ class BaseReporter:
     def done(self, summary: str, data: dict[str, Any]) -> None:
         """The last event of a task that succeeded: a line for people, the data for programs."""
         self.close()
-        with self._lock, suppress(BrokenPipeError):
+        with self._lock, self._unheard():
             self._finish(summary, data)
 
     def __enter__(self) -> Self:
@@ -146,6 +148,14 @@ class BaseReporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """That nobody reads, or a log has no room, does not end the task."""
+        try:
+            yield
+        except OSError:
+            silence(self._stream)
 
     def _show(self, event: Progress) -> None: ...
 
@@ -162,8 +172,7 @@ class LineReporter(BaseReporter):
     def __init__(
         self, stream: IO[str], unit: Unit = "frames", seconds: float = 5.0, clock: Clock = time.monotonic
     ) -> None:
-        super().__init__()
-        self._stream = stream
+        super().__init__(stream)
         self._unit: Unit = unit
         self._throttle = Throttle(seconds, clock)
 
@@ -190,8 +199,7 @@ class JsonReporter(BaseReporter):
     """One JSON object a line, for programs."""
 
     def __init__(self, stream: IO[str], seconds: float = 0.5, clock: Clock = time.monotonic) -> None:
-        super().__init__()
-        self._stream = stream
+        super().__init__(stream)
         self._throttle = Throttle(seconds, clock)
 
     def _show(self, event: Progress) -> None:
@@ -206,6 +214,14 @@ class JsonReporter(BaseReporter):
 
     def _write(self, data: dict[str, Any]) -> None:
         print(json.dumps(data), file=self._stream, flush=True)
+
+
+def silence(stream: IO[str]) -> None:
+    """What is still buffered goes nowhere: the interpreter would complain when it flushes at its end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def make_reporter(

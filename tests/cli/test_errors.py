@@ -11,10 +11,13 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
+from PIL import Image
 
 from facefusion_runner import cli, errors
 from tests.cli.conftest import Program
+from tests.support.tiny_models import face_picture
 
 FILES = ["--source", "a.jpg", "--target", "b.mp4", "--output", "c.mp4"]
 
@@ -182,6 +185,37 @@ def test_a_reader_that_goes_away_is_no_error_message(clean_environment: dict[str
     os.close(writer)
     assert result.stderr == b""
     assert result.returncode in (1, -signal.SIGPIPE)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("progress", ["json", "lines", "bar"])
+def test_a_task_that_nobody_listens_to_still_succeeds(
+    clean_environment: dict[str, str], tiny_models: Path, tmp_path: Path, progress: str, closed: str
+) -> None:
+    cv2.imwrite(str(tmp_path / "face.png"), face_picture())
+    arguments = f"--source face.png --target face.png --output out.png --progress {progress} --device cpu"
+    result = subprocess.run(
+        ["sh", "-c", f'"$0" -m facefusion_runner swap {arguments} {closed}', sys.executable],
+        env={**clean_environment, "MODEL_ROOT": str(tiny_models), "CACHE_GRACE_SECONDS": "0"},
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0
+    with Image.open(tmp_path / "out.png") as picture:
+        picture.verify()
+
+
+def test_a_full_disk_behind_stdout_is_one_line(clean_environment: dict[str, str]) -> None:
+    result = subprocess.run(
+        ["sh", "-c", '"$0" -m facefusion_runner config >/dev/full', sys.executable],
+        env=clean_environment,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr == b"error: what was asked for cannot be written: No space left on device\n"
 
 
 def test_errors_without_a_terminal_or_stdout_still_end_in_their_code(

@@ -192,8 +192,7 @@ def test_a_reader_that_went_away_does_not_end_the_task(kind: type[LineReporter])
     reporter.progress(Progress("swap", 1, 1))
     reporter.warning("careful")
     reporter.close()
-    with pytest.raises(BrokenPipeError):
-        stream.close()
+    stream.close()
 
 
 def test_lines_of_several_threads_stay_whole() -> None:
