@@ -47,7 +47,7 @@ class Loaded:
         }
 
     def check_schedule(self) -> None:
-        """ConfigError unless SWEEP_SCHEDULE is a time that comes again; only the sweeper depends on it."""
+        """ConfigError unless SWEEP_SCHEDULE is a time that comes again."""
         from crontab import CronSlices  # type: ignore[import-untyped]
 
         text = self.settings.sweep_schedule

@@ -238,5 +238,14 @@ class Settings(
         if self.select == "reference" and self.reference is None:
             raise ValueError("{select} reference needs {reference}, a picture of the person")
         if self.model_root.resolve().is_relative_to(self.cache_root.resolve()):
-            raise ValueError("{model_root} must not lie inside {cache_root}, whose content is deleted")
+            model_root, cache_root = (_literal(path) for path in (self.model_root, self.cache_root))
+            raise ValueError(
+                f"{{model_root}} ({model_root}) must not lie inside {{cache_root}} ({cache_root}), "
+                "whose content is deleted"
+            )
         return self
+
+
+def _literal(path: Path) -> str:
+    """A path for a message in which braces stand for names."""
+    return str(path).replace("{", "{{").replace("}", "}}")

@@ -26,7 +26,9 @@ EXAMPLES = (
 @click.pass_context
 def swap(ctx: click.Context, /, **given: Any) -> None:
     """Put the source's face on the faces of a video or picture."""
-    settings = load(ctx, given).settings
+    loaded = load(ctx, given)
+    loaded.check_schedule()
+    settings = loaded.settings
     _require_files(settings)
     stop = Stop()
     with (

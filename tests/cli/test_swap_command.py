@@ -45,7 +45,14 @@ def test_people_read_one_line_at_the_end(program: Program, tiny_models: Path) ->
 @pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["--source", "nowhere.png"], 2), (["--detector", "nosuch"], 2), (["--output", "target.png"], 2)],
+    [
+        (["--source", "nowhere.png"], 2),
+        (["--detector", "nosuch"], 2),
+        (["--output", "target.png"], 2),
+        (["--sweep-schedule", "61 * * * *"], 2),
+        (["--cache-root", "/"], 2),
+        (["--cache-root", "/tmp"], 2),
+    ],
 )
 def test_what_cannot_work_is_one_line(
     program: Program, tiny_models: Path, arguments: list[str], code: int
