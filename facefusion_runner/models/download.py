@@ -41,6 +41,8 @@ class Patience:
 
     tries: int = 4
     """Of one address, without progress between them."""
+    calls: int = 2
+    """The same while not even a connection comes about: mostly there is no network at all."""
     backoff: float = 1.0
     """Seconds before the second try; doubled for each after it, up to 30."""
     connect: float = 10.0
@@ -64,6 +66,10 @@ class Wanted:
 
 class _Retry(Exception):
     """The same address may do better at the next try."""
+
+
+class _Unreachable(_Retry):
+    """There was no connection."""
 
 
 class _Useless(Exception):
@@ -111,7 +117,7 @@ def _from_address(transfer: _Transfer, patience: Patience) -> None:
             return
         except _Retry as fault:
             failed = 1 if transfer.size() - had >= ENOUGH else failed + 1
-            if failed >= patience.tries:
+            if failed >= (patience.calls if isinstance(fault, _Unreachable) else patience.tries):
                 raise _Useless(f"{fault} (given up after {failed} tries)") from fault
             time.sleep(min(30.0, patience.backoff * 2 ** (failed - 1)))
 
@@ -155,6 +161,8 @@ class _Transfer:
                 have = self._fetch(have)
             except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
                 raise _Useless(_describe(error)) from error
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                raise _Unreachable(_describe(error)) from error
             except httpx.HTTPError as error:
                 raise _Retry(_describe(error)) from error
         self._check(resumed=have > 0)

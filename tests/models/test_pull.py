@@ -214,6 +214,8 @@ def test_tries_are_bounded_and_every_address_is_named(make_store: MakeStore, ser
     message = str(caught.value)
     assert "\n" not in message
     assert all(url in message for url in (first, second, nowhere)) and "HTTP 500" in message
+    assert message.count("given up after 3 tries") == 2
+    assert message.endswith("(given up after 2 tries)"), "without a connection waiting helps less"
 
 
 def test_redirects_are_followed(make_store: MakeStore, server: Files) -> None:
