@@ -108,9 +108,12 @@ _SIDEWAYS: Final = (5, 6, 7, 8)
 @contextlib.contextmanager
 def _damage(path: Path) -> Iterator[None]:
     """Turns what Pillow raises into InputError. For a damaged file that is whatever its plug-ins happen
-    to raise (struct.error, SyntaxError, IndexError, …), and an OSError without a number."""
+    to raise (struct.error, SyntaxError, IndexError, …), and an OSError without a number. What it only warns
+    of, such as damaged EXIF data, takes nothing from the picture."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except InputError:
         raise
     except Exception as error:
@@ -120,14 +123,20 @@ def _damage(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> Image.Image | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            return Image.open(path, formats=FORMATS)
-        except UnidentifiedImageError:
-            return None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise InputError(f"{path} has more than {_MAX_PIXELS // 10**6} million pixels") from None
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError:
+        return None
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+    if image.width * image.height > _MAX_PIXELS:
+        image.close()
+        raise _too_large(path)
+    return image
+
+
+def _too_large(path: Path) -> InputError:
+    return InputError(f"{path} has more than {_MAX_PIXELS // 10**6} million pixels")
 
 
 def _name(image: Image.Image) -> str:

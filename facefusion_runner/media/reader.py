@@ -162,6 +162,8 @@ class VideoReader:
     def _shifted(self, first: _Timed, rest: Iterator[_Timed]) -> Iterator[_Timed]:
         timed: _Timed | None = first
         while timed is not None:
+            if self._until is not None:
+                timed.duration = min(timed.duration, self._until - timed.time)
             timed.time -= self._start
             yield self._upright(timed)
             timed = self._next_kept(rest)
@@ -208,7 +210,7 @@ class VideoReader:
         if target is not None:
             try:
                 container.seek(int(target / self._info.time_base), stream=stream)
-            except av.error.FFmpegError:
+            except (av.error.FFmpegError, OverflowError):
                 # GIF cannot be sought in; its frames before the target are decoded and dropped.
                 container.close()
                 yield from self._decode(None)

@@ -213,3 +213,12 @@ def test_real_photos_in_every_position_show_the_same(shared: Path) -> None:
     sizes = {read_picture(path).shape for path in photos}
     assert len(photos) >= 8
     assert len(sizes) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_damaged_exif_data_is_passed_over_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "exif.jpg"
+    Image.new("RGB", (20, 10)).save(path, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+
+    assert (probe(path).width, probe(path).height) == (20, 10)
+    assert read_picture(path).shape == (10, 20, 3)

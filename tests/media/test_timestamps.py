@@ -249,3 +249,27 @@ def test_what_is_pasted_into_a_repeated_frame_is_not_in_its_repetition(tmp_path:
     assert len(seen) == 8
     assert all(np.array_equal(again, seen[0]) for again in seen[:4])
     assert all(np.array_equal(again, seen[4]) for again in seen[4:])
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_a_trimmed_film_ends_where_it_is_cut_also_when_a_frame_would_last_longer(
+    tmp_path: Path, rewrite: Rewrite, name: str
+) -> None:
+    at = [Fraction(second) for second in (0, 1, 5, 10)]
+    clip = make_clip(tmp_path / "slides.mp4", at=at, sounds=[Sound(10.0)])
+
+    result = rewrite(clip, name, trim_end=Fraction(6))
+
+    assert result.times == at[:3]
+    with av.open(str(result.path)) as container:
+        assert container.duration is not None
+        assert container.duration / 1e6 == pytest.approx(6, abs=0.1)
+
+
+def test_a_start_beyond_all_time_is_one_clear_line_where_the_file_tells_no_duration(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "live.mkv", container_options={"live": "1"})
+    info = probe(clip)
+    assert info.duration is None
+
+    with pytest.raises(InputError, match="no frame"), VideoReader(clip, info, trim_start=Fraction(10**18)):
+        pass
