@@ -7,6 +7,7 @@ import ctypes
 import functools
 import importlib
 import io
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
@@ -50,6 +51,9 @@ def onnxruntime() -> Any:
 
     ConfigError: it is missing, cannot be imported, or two distributions have written its folder.
     """
+    # The official builds report models and machine to their maker (a file below ~/.cache, HTTPS) unless
+    # this is set before they are loaded; `disable_telemetry_events` comes too late.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         module = importlib.import_module("onnxruntime")
         build = build_of(module)

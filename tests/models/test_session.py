@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -279,3 +280,19 @@ def test_a_control_groups_quota_limits_the_threads(
     monkeypatch.setattr(session, "CPU_QUOTA", tmp_path / "cpu.max")
     assert SessionFactory("cpu").threads == threads
     assert SessionFactory("cpu", threads=3).threads == 3
+
+
+def test_nothing_is_noted_or_reported_about_the_user(network: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from facefusion_runner.models.catalog import ModelEntry\n"
+        "from facefusion_runner.models.session import SessionFactory\n"
+        f"entry = ModelEntry.model_validate({ENTRY.model_dump(mode='json')!r})\n"
+        "SessionFactory('cpu').open(entry, Path(sys.argv[1]))\n"
+    )
+    # ONNX Runtime keeps quiet by itself where it takes the machine for a test runner.
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", script, str(network)], env=environ, timeout=60, check=True)
+    assert list(home.rglob("*")) == []
