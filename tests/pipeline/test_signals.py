@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import SmallTask, faces, write_clip
+from tests.pipeline.conftest import SmallTask, faces, read_clip, write_clip
 
 STAGES = ["checking", "loading", "preparing", "swapping"]
 
@@ -64,6 +64,32 @@ def test_a_stopped_swap_leaves_no_byte_in_the_cache_and_no_output(
     assert [line for line in errors.splitlines() if line.startswith("error:")]
     assert not long_task.output.exists()
     assert long_task.caches() == long_task.leftovers() == []
+
+
+def test_a_signal_once_the_result_is_being_put_in_place_only_cuts_the_grace_period_short(
+    task: SmallTask,
+) -> None:
+    task.options["cache_grace_seconds"] = 600.0
+    with started(task) as process:
+        wait_for(process, "finishing")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert len(read_clip(task.output)) == 12
+    assert task.caches() == task.leftovers() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_swap_told_to_stop_at_its_end_is_either_done_or_undone(
+    task: SmallTask, number: signal.Signals
+) -> None:
+    task.options["cache_grace_seconds"] = 20
+    with started(task) as process:
+        wait_for(process, "finishing")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=15)
+    assert (process.returncode, task.output.exists()) in {(0, True), (4, False)}, errors
+    assert task.caches() == task.leftovers() == []
 
 
 def test_after_sigkill_the_lease_is_free_at_once_and_nothing_lies_beside_the_output(
