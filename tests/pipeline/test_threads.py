@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import weakref
 from collections.abc import Iterator
@@ -91,6 +92,16 @@ def test_a_cancelled_task_ends_every_thread() -> None:
 
     with pytest.raises(Cancelled):
         Pipeline(iter(range(10**9)), [Stage("a", double, 1)], sink, 1).run(stop)
+    assert stage_threads() == []
+
+
+def test_an_interrupt_of_the_main_thread_ends_every_thread() -> None:
+    def sink(item: int) -> None:
+        if item == 50:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        Pipeline(iter(range(10**9)), [], sink, 1).run(threading.Event())
     assert stage_threads() == []
 
 
