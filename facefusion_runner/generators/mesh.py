@@ -20,7 +20,7 @@ from facefusion_runner.errors import NoFaceError
 from facefusion_runner.faces.geometry import TemplateName
 from facefusion_runner.faces.types import Crop, Float, Generated, Picture, SourceFace
 from facefusion_runner.generators import GeneratorOptions
-from facefusion_runner.generators.relighting import LUMA, colourfulness, light
+from facefusion_runner.generators.relighting import LUMA, colourfulness, defined, light
 from facefusion_runner.generators.skin import skin_likeness
 from facefusion_runner.generators.texture import merge, texture_points, unwrap
 from facefusion_runner.generators.topology import (
@@ -138,7 +138,9 @@ class MeshGenerator:
         bare[~OVERGROWN[seen]] = 1
         fields = np.dstack([gain, offset, cv2.GaussianBlur(bare, (0, 0), 1)])
         fields = cv2.resize(fields, (self.side, self.side))[area]
-        lit = np.asarray(face * fields[..., :3] + fields[..., 3:6], np.float32)
+        within = cv2.erode((drawn[area] >= 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        face_there = defined(face, target[area], within, self.side)
+        lit = np.asarray(face_there * fields[..., :3] + fields[..., 3:6], np.float32)
         colour = colourfulness(small * gain + offset, there, weight)
         if colour < 1:
             grey = (lit @ LUMA)[..., None]

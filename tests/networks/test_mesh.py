@@ -356,6 +356,24 @@ def test_the_face_takes_the_targets_light() -> None:
         assert result.pixels[part].mean() == pytest.approx(target[part].mean(), rel=0.08)
 
 
+@pytest.mark.parametrize("blur", [0.0, 4.0])
+def test_the_face_is_as_sharp_as_the_target(blur: float) -> None:
+    grain = np.random.default_rng(1).integers(60, 190, (256, 256, 3), np.uint8)
+    of = source(cv2.GaussianBlur(grain, (0, 0), 1.0), head())
+    target = np.asarray(cv2.GaussianBlur(grain, (0, 0), 1.0 + blur), np.uint8)
+    result = swapped(of, crop(target, head()))
+
+    def fine(picture: Picture) -> float:
+        luma = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32)
+        return float(np.abs(luma - cv2.GaussianBlur(luma, (0, 0), 2.56))[mask_of(result) == 255].mean())
+
+    source_is, face_is = fine(of.picture), fine(result.pixels)
+    if blur:
+        assert face_is < 0.4 * source_is
+    else:
+        assert face_is > 0.8 * source_is
+
+
 def test_hair_over_the_targets_forehead_stays_the_targets() -> None:
     target = mottled(120, 150, 200, seed=2)
     landmarks = head()
