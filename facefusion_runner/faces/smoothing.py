@@ -9,11 +9,12 @@ import math
 
 import numpy as np
 
-from facefusion_runner.faces.types import Float
+from facefusion_runner.faces.geometry import apply
+from facefusion_runner.faces.types import Float, Matrix
 
 # Speeds are in face sizes per second: the same numbers then serve a face of 40 and of 800 pixels.
-_STILL_CUTOFF_HZ = 2.0
-_CUTOFF_PER_SPEED = 15.0
+_STILL_CUTOFF_HZ = 1.0
+_CUTOFF_PER_SPEED = 10.0
 _SPEED_CUTOFF_HZ = 3.0
 
 
@@ -28,6 +29,14 @@ class OneEuro:
     def __init__(self) -> None:
         self._points: Float | None = None
         self._speed: Float | None = None
+
+    def carry(self, move: Matrix) -> None:
+        """Moves what is known by a known motion (2, 3), so that only departures from it are smoothed.
+
+        A face carried by a turning camera is then as still as one in front of a fixed one.
+        """
+        if self._points is not None:
+            self._points = apply(move, self._points)
 
     def __call__(self, points: Float, size: float, seconds: float) -> Float:
         """`size` is the face's size in pixels, `seconds` the time since the last call (> 0)."""

@@ -24,6 +24,9 @@ from facefusion_runner.landmarkers import Landmarker
 _BRIDGED_SECONDS: Final = 0.2
 # A face's box in the next frame overlaps its last one by at least this much.
 _LEAST_OVERLAP: Final = 0.2
+# A new face's five points by detector and by landmarker lie at most this far apart, in face sizes. Faces
+# seen well have 0.05, turned and small ones up to 0.2, backs of heads 0.2 to 0.5.
+_MOST_APART: Final = 0.22
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +38,11 @@ class _Track:
     """Time in seconds of the last frame in which the detector saw the face."""
     points: OneEuro = field(default_factory=OneEuro)
     landmarks: OneEuro = field(default_factory=OneEuro)
+
+    def carry(self, move: Matrix) -> None:
+        """The face moved like this since the last frame, as the optical flow saw it."""
+        self.points.carry(move)
+        self.landmarks.carry(move)
 
     def smoothed(self, seconds: float) -> Face:
         size = area(self.face) ** 0.5
@@ -90,8 +98,10 @@ class FaceTracker:
 
     def _move(self, picture: Picture, tracks: Sequence[_Track], moves: Sequence[Matrix]) -> None:
         moved = [_moved(track.face.detection, move) for track, move in zip(tracks, moves, strict=True)]
-        for track, face in zip(tracks, describe(picture, moved, self._landmarker), strict=True):
+        faces = describe(picture, moved, self._landmarker)
+        for track, face, move in zip(tracks, faces, moves, strict=True):
             track.face = face
+            track.carry(move)
 
     def _detect(self, picture: Picture, last: ReducedFrame | None, frame: ReducedFrame, time: float) -> None:
         faces = find_faces(picture, self._detector, self._landmarker)
@@ -99,20 +109,32 @@ class FaceTracker:
         matches = _match([track.face for track in self._tracks], faces)
         kept: list[_Track] = []
         for index, track in enumerate(self._tracks):
+            move = None if last is None else flow(last, frame, track.face.detection.box)
             if index in matches:
+                if move is not None:
+                    track.carry(move)
                 track.face, track.seen = faces[matches[index]], time
                 kept.append(track)
-            elif last is not None and time - track.seen <= _BRIDGED_SECONDS:
-                move = flow(last, frame, track.face.detection.box)
-                if move is not None:
-                    self._move(picture, [track], [move])
-                    kept.append(track)
+            elif move is not None and time - track.seen <= _BRIDGED_SECONDS:
+                self._move(picture, [track], [move])
+                kept.append(track)
         known = set(matches.values())
         for index, face in enumerate(faces):
-            if index not in known:
+            if index not in known and _landmarks_agree(face):
                 kept.append(_Track(self._tracks_made, face, time))
                 self._tracks_made += 1
         self._tracks = kept
+
+
+def _landmarks_agree(face: Face) -> bool:
+    """Whether the landmarks lie where the detector sees eyes, nose and mouth; true without landmarks.
+
+    On the back of a head, or on a hand, each of the two networks imagines its own face.
+    """
+    if face.landmarks is None:
+        return True
+    apart = np.linalg.norm(face.points - face.detection.points, axis=1).mean()
+    return bool(apart <= _MOST_APART * area(face) ** 0.5)
 
 
 def _match(before: Sequence[Face], after: Sequence[Face]) -> dict[int, int]:

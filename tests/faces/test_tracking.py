@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -145,3 +145,45 @@ def test_overlap_of_boxes() -> None:
     assert overlap(box, box) == 1.0
     assert overlap(box, box + 20) == 0.0
     assert overlap(box, np.array([5, 0, 15, 10], np.float32)) == pytest.approx(1 / 3)
+
+
+def test_the_points_of_a_moving_face_jitter_as_little_as_those_of_a_still_one() -> None:
+    def jitter(step: float) -> float:
+        noise = np.random.default_rng(0).normal(0, 1, (40, 5, 2)).astype(np.float32)
+        shifts = [(step * i, 0.0) for i in range(40)]
+        tracker = FaceTracker(DetectorByFrame(lambda call: [detection(shifts[call], noise[call])]), None)
+        points = [tracker.update(moved(shift), i / 30)[0].points for i, shift in enumerate(shifts)]
+        return float(
+            np.abs(np.diff([p - s for p, s in zip(points, shifts, strict=True)], axis=0)[10:]).mean()
+        )
+
+    assert jitter(5.0) < 1.3 * jitter(0.0)
+
+
+class LandmarkerBeside:
+    """Puts all landmarks of a face beside where the detector sees it."""
+
+    def __init__(self, by: Callable[[int], float]) -> None:
+        self.by = by
+        self.calls = 0
+
+    def landmarks(self, picture: Picture, detections: Sequence[Detection]) -> list[Float]:
+        self.calls += 1
+        return [self._face(found) for found in detections]
+
+    def _face(self, found: Detection) -> Float:
+        eyes = np.repeat(found.points[:2], 6, axis=0)
+        points = np.tile(found.points.mean(0), (68, 1))
+        points[36:48], points[30], points[[48, 54]] = eyes, found.points[2], found.points[3:]
+        return np.asarray(points + np.array([0, self.by(self.calls - 1)]), np.float32)
+
+
+def test_no_face_begins_where_landmarks_and_detector_see_different_ones() -> None:
+    tracker = FaceTracker(DetectorByFrame(lambda _: [detection()]), LandmarkerBeside(lambda _: 40.0))
+    assert [tracker.update(ASTRONAUT, i / 25) for i in range(4)] == [[]] * 4
+
+
+def test_a_face_once_followed_stays_when_its_landmarks_fit_badly() -> None:
+    landmarker = LandmarkerBeside(lambda call: 40.0 if call > 2 else 5.0)
+    tracker = FaceTracker(DetectorByFrame(lambda _: [detection()]), landmarker)
+    assert [len(tracker.update(ASTRONAUT, i / 25)) for i in range(8)] == [1] * 8
