@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,10 +64,9 @@ def _write(path: Path, picture: Picture | Mask) -> None:
 
 
 def _save(path: Path, array: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> None:
-    try:
-        np.save(path, array, allow_pickle=False)
-    except OSError as error:
-        raise StorageError(f"cannot write to the task's cache: {path}: {error.strerror}") from error
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    _write_bytes(path, buffer.getvalue())
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

@@ -497,3 +497,21 @@ def test_a_task_that_ends_early_lets_go_of_networks_and_frames_at_once(task: Sma
         assert held == []
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("artifact", ["landmarks", "crops"])
+def test_a_disk_that_fills_up_with_artifacts_is_named(task: SmallTask, artifact: str) -> None:
+    record: Callable[[Progress], None] = task.reporter.progress
+    suffix = "npy" if artifact == "landmarks" else "png"
+
+    def fill_at(event: Progress) -> None:
+        record(event)
+        if event.stage == "preparing":
+            folder = task.cache_root / "full" / artifact
+            folder.mkdir()
+            (folder / f"00000000-0.{suffix}").symlink_to("/dev/full")
+
+    task.reporter.progress = fill_at  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match="No space left"):
+        task.run(cache_artifacts=artifact, task_id="full")
+    assert task.caches() == task.leftovers() == []
