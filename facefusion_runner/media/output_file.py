@@ -15,15 +15,17 @@ _NO_NAMELESS_FILES: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENO
 
 
 class OutputFile:
-    """A new file in `path`'s folder; `commit` puts it in the place of whatever has that name.
+    """A new file in `path`'s folder that `commit` puts in its place.
 
     Until then it has no name at all (`O_TMPFILE`, open(2)), so that the kernel frees it when the process
     is killed; where the filesystem cannot do that it has a hidden one. Leaving the block without
     `commit` leaves nothing. Raises OSError.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, replace: bool = True) -> None:
+        """`replace`: in the place of whatever has that name; else `commit` raises FileExistsError."""
         self._path = path
+        self._replace = replace
         self._partial = path.with_name(f".{secrets.token_hex(8)}.partial")
         self._named = False
         self.file: BinaryIO = self._open()
@@ -48,16 +50,19 @@ class OutputFile:
         """Write everything to the disk and put it in its place."""
         self.file.flush()
         os.fsync(self.file.fileno())
+        try:
+            self._link(self._path.name)
+        except OSError:
+            # The name is taken (a link never replaces a file, a rename does), or there are no hard links.
+            if not self._replace and os.path.lexists(self._path):
+                raise FileExistsError(errno.EEXIST, "appeared while it was being made") from None
+            self._rename()
+        self.discard()
+
+    def _rename(self) -> None:
         if not self._named:
-            try:
-                self._link(self._path.name)
-                self.file.close()
-                return
-            except FileExistsError:
-                # A link never replaces a file, a rename does.
-                self._link(self._partial.name)
-                self._named = True
-        self.file.close()
+            self._link(self._partial.name)
+            self._named = True
         self._partial.replace(self._path)
         self._named = False
 

@@ -36,6 +36,8 @@ class PictureInfo:
     """Of the upright picture."""
     height: int
     has_alpha: bool
+    bit_depth: int
+    """Bits of a channel."""
 
 
 def probe_picture(path: Path) -> PictureInfo | None:
@@ -55,7 +57,7 @@ def probe_picture(path: Path) -> PictureInfo | None:
             width, height = image.size
             if image.getexif().get(_ORIENTATION_TAG, 1) in _SIDEWAYS:
                 width, height = height, width
-            return PictureInfo(_name(image), width, height, _has_alpha(image))
+            return PictureInfo(_name(image), width, height, _has_alpha(image), _bit_depth(path, image))
 
 
 def read_picture(path: Path) -> Picture:
@@ -73,11 +75,11 @@ def read_picture(path: Path) -> Picture:
             return np.ascontiguousarray(np.asarray(rgb, np.uint8)[:, :, ::-1])
 
 
-def write_picture(path: Path, picture: Picture, quality: int | None = None) -> None:
+def write_picture(path: Path, picture: Picture, quality: int | None = None, overwrite: bool = True) -> None:
     """Write (height, width, 3) uint8 BGR as the name's ending says; it appears under its name when complete.
 
     quality 0..100 is for JPEG and WebP, None is `DEFAULT_QUALITY`. Raises InputError for an ending that is
-    none of `SUFFIXES`, StorageError.
+    none of `SUFFIXES`, StorageError; without `overwrite` also for a name that is taken.
     """
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
@@ -94,9 +96,11 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None) -> N
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be written as {kind}: {error}") from None
     try:
-        with OutputFile(path) as output:
+        with OutputFile(path, overwrite) as output:
             output.file.write(buffer.getbuffer())
             output.commit()
+    except FileExistsError as error:
+        raise StorageError(f"{path} {error.strerror}; say --overwrite to replace it") from None
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from None
 
@@ -146,6 +150,14 @@ def _name(image: Image.Image) -> str:
 
 def _has_alpha(image: Image.Image) -> bool:
     return image.has_transparency_data
+
+
+def _bit_depth(path: Path, image: Image.Image) -> int:
+    if image.format != "PNG":
+        return 8
+    # The header chunk comes first: width, height, then the depth (PNG, 11.2.1). Pillow keeps it to itself.
+    with path.open("rb") as file:
+        return file.read(25)[24]
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -154,7 +154,7 @@ def probe(path: Path) -> MediaInfo:
             pix_fmt="bgr24",
             width=picture.width,
             height=picture.height,
-            bit_depth=8,
+            bit_depth=picture.bit_depth,
             has_alpha=picture.has_alpha,
             frames=1,
         )

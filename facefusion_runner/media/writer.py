@@ -85,6 +85,7 @@ class VideoWriter:
         start: Fraction = Fraction(0),
         end: Fraction | None = None,
         threads: int = 0,
+        overwrite: bool = True,
     ) -> None:
         """`info` is the source's; `time_base`, `start` and `end` are the reader's.
 
@@ -104,6 +105,7 @@ class VideoWriter:
         self._rate = rate or info.rate or Fraction(25)
         self._start, self._end = start, end
         self._threads = threads
+        self._overwrite = overwrite
         self._file: OutputFile | None = None
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
@@ -151,7 +153,10 @@ class VideoWriter:
             self._mux(self._stream.encode(picture))
 
     def commit(self) -> None:
-        """Finish the file and rename it into place. Raises MediaError, StorageError."""
+        """Finish the file and put it into its place. Raises MediaError, StorageError.
+
+        Without `overwrite` a file that has got the output's name meanwhile stays.
+        """
         assert self._stream is not None and self._tracks is not None
         assert self._container is not None and self._file is not None
         with self._errors():
@@ -184,7 +189,7 @@ class VideoWriter:
             self._warnings.append(f"{self._encoder.name} does not carry the mastering display's values")
         encoders.silence_svt()
         with self._errors():
-            self._file = OutputFile(self._output)
+            self._file = OutputFile(self._output, self._overwrite)
             self._container = av.open(
                 self._file.address,
                 "w",
@@ -339,6 +344,8 @@ class VideoWriter:
             yield
         except RunnerError:
             raise
+        except FileExistsError as error:
+            raise StorageError(f"{self._output} {error.strerror}; say --overwrite to replace it") from None
         except (av.error.FFmpegError, OSError, ValueError) as error:
             code = getattr(error, "errno", None)
             if code in _STORAGE_ERRORS:

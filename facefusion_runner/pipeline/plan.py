@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass
 from fractions import Fraction
@@ -75,12 +76,22 @@ def _check_encoding(settings: Settings, output: Path, target: MediaInfo) -> None
 
 def _check_space(settings: Settings, output: Path, target: MediaInfo) -> None:
     """Raises StorageError when output or artifacts would not fit; estimates are generous."""
-    _check_free(output.absolute().parent, 2 * target.path.stat().st_size, "the output")
+    share = _share(settings, target)
+    _check_free(output.absolute().parent, round(2 * share * target.path.stat().st_size), "the output")
     pictures = len({"frames", "swapped"} & set(settings.cache_artifacts))
     if pictures and target.estimated_frames is not None:
         # A lossless picture takes about two thirds of its pixels' bytes.
         size = 2 * target.width * target.height
-        _check_free(settings.cache_root, pictures * target.estimated_frames * size, "the artifacts asked for")
+        frames = math.ceil(share * target.estimated_frames)
+        _check_free(settings.cache_root, pictures * frames * size, "the artifacts asked for")
+
+
+def _share(settings: Settings, target: MediaInfo) -> float:
+    """How much of the target is used, 0 to 1."""
+    if not target.duration:
+        return 1.0
+    end = min(settings.trim_end or target.duration, target.duration)
+    return float((end - (settings.trim_start or 0)) / target.duration)
 
 
 def _check_free(folder: Path, needed: int, what: str) -> None:

@@ -224,11 +224,14 @@ class _Task:
             start=reader.start,
             end=reader.end,
             threads=settings.threads,
+            overwrite=settings.overwrite,
         )
 
     def _swap_picture(self, stages: Mapping[str, Analysis | Generation | Blending]) -> None:
         target = self._plan.target
         still = Still(read_picture(target.path))
+        if target.bit_depth > 8:
+            self._warn(f"{target.path}: its {target.bit_depth} bits a channel become 8")
         if target.has_alpha:
             self._warn(f"{target.path}: what is transparent becomes white; the output has no transparency")
         self._enter("swapping")
@@ -238,7 +241,7 @@ class _Task:
         meter.advance()
         self._check_faces()
         self._enter("finishing")
-        write_picture(self._plan.output, still.bgr, self._settings.quality)
+        write_picture(self._plan.output, still.bgr, self._settings.quality, self._settings.overwrite)
 
     def _count(self, task: FrameTask) -> None:
         self._frames += 1

@@ -282,6 +282,30 @@ def test_two_tasks_with_targets_of_the_same_name_do_not_touch_each_other(
     assert tasks[0].caches() == []
 
 
+def test_an_output_that_appears_meanwhile_is_not_replaced_unasked(task: SmallTask) -> None:
+    record: Callable[[Progress], None] = task.reporter.progress
+
+    def appear(event: Progress) -> None:
+        record(event)
+        if event.stage == "finishing":
+            task.output.write_bytes(b"another's")
+
+    task.reporter.progress = appear  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match="--overwrite"):
+        task.run()
+    assert task.output.read_bytes() == b"another's"
+    assert task.caches() == task.leftovers() == []
+    task.reporter.progress = record  # type: ignore[method-assign]
+    assert task.run(overwrite=True).faces == 12
+
+
+def test_a_picture_of_16_bits_says_that_it_becomes_8(task: SmallTask) -> None:
+    target = task.folder / "target.mp4.png"
+    cv2.imwrite(str(target), face_picture().astype(np.uint16) * 257)
+    result = task.run(target=target, output=task.folder / "out.png")
+    assert any("16 bits" in warning for warning in result.warnings)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A filesystem with 40 kB."""
@@ -311,6 +335,12 @@ def test_a_disk_that_is_too_small_for_the_artifacts_is_said_before_work_starts(
     with pytest.raises(StorageError, match="artifacts"):
         task.run(cache_root=small_disk / "cache", cache_artifacts="frames,swapped")
     assert task.reporter.stages() == ["checking"]
+
+
+def test_only_the_part_that_is_used_has_to_fit(task: SmallTask, small_disk: Path) -> None:
+    write_clip(task.folder / "target.mp4", faces(90, (320, 240)))
+    task.run(output=small_disk / "out.mp4", trim_end="0.08", quality=1)
+    assert (small_disk / "out.mp4").exists()
 
 
 def with_file(name: str, content: bytes) -> Callable[[SmallTask], dict[str, Any]]:
