@@ -77,10 +77,11 @@ class NetworkLoader:
                 if (entry.parameters.get("space") or entry.id) == space
             ]
             name = fitting[0] if fitting else name
-        encoder = load_encoder(self._entry("encoder", name), self._session)
+        entry = self._entry("encoder", name)
+        encoder = load_encoder(entry, self._session)
         if space not in (None, encoder.space):
             raise ConfigError(
-                f"generator {self._settings.generator} understands embeddings of {space}, but encoder {name} "
+                f"generator {self._settings.generator} understands embeddings of {space}, but encoder {entry.id} "
                 f"makes those of {encoder.space}; name an encoder of {space} with --encoder"
             )
         return encoder
