@@ -34,8 +34,8 @@ class _Track:
     number: int
     face: Face
     """As measured in the newest frame, not smoothed."""
-    seen: float
-    """Time in seconds of the last frame in which the detector saw the face."""
+    lost: float | None = None
+    """Time in seconds of the frame in which the detector began to miss the face."""
     points: OneEuro = field(default_factory=OneEuro)
     landmarks: OneEuro = field(default_factory=OneEuro)
 
@@ -84,7 +84,9 @@ class FaceTracker:
         return [track.smoothed(seconds) for track in self._tracks]
 
     def _may_skip_detection(self) -> bool:
-        return bool(self._tracks) and self._frames_since_detection + 1 < self._detect_every
+        if not self._tracks or any(track.lost is not None for track in self._tracks):
+            return False
+        return self._frames_since_detection + 1 < self._detect_every
 
     def _follow_all(self, picture: Picture, last: ReducedFrame, frame: ReducedFrame) -> bool:
         """Moves every track by its flow; False, and nothing moved, when one is lost."""
@@ -113,15 +115,17 @@ class FaceTracker:
             if index in matches:
                 if move is not None:
                     track.carry(move)
-                track.face, track.seen = faces[matches[index]], time
+                track.face, track.lost = faces[matches[index]], None
                 kept.append(track)
-            elif move is not None and time - track.seen <= _BRIDGED_SECONDS:
+                continue
+            track.lost = time if track.lost is None else track.lost
+            if move is not None and time - track.lost < _BRIDGED_SECONDS:
                 self._move(picture, [track], [move])
                 kept.append(track)
         known = set(matches.values())
         for index, face in enumerate(faces):
             if index not in known and _landmarks_agree(face):
-                kept.append(_Track(self._tracks_made, face, time))
+                kept.append(_Track(self._tracks_made, face))
                 self._tracks_made += 1
         self._tracks = kept
 

@@ -81,8 +81,8 @@ class NetworkLoader:
         encoder = load_encoder(entry, self._session)
         if space not in (None, encoder.space):
             raise ConfigError(
-                f"generator {self._settings.generator} understands embeddings of {space}, but encoder {entry.id} "
-                f"makes those of {encoder.space}; name an encoder of {space} with --encoder"
+                f"generator {self._settings.generator} understands embeddings of {space}, but encoder "
+                f"{entry.id} makes those of {encoder.space}; name an encoder of {space} with --encoder"
             )
         return encoder
 

@@ -77,6 +77,13 @@ def test_a_face_the_detector_misses_for_two_frames_is_still_there() -> None:
     assert [[face.track for face in tracker.update(ASTRONAUT, i / 25)] for i in range(7)] == [[0]] * 7
 
 
+def test_a_face_that_one_of_few_detections_misses_is_still_there() -> None:
+    detector = DetectorByFrame(lambda call: [] if call == 1 else [detection()])
+    tracker = FaceTracker(detector, None, detect_every=10)
+    assert [[face.track for face in tracker.update(ASTRONAUT, i / 25)] for i in range(25)] == [[0]] * 25
+    assert detector.calls == 4
+
+
 def test_a_face_that_has_gone_is_not_invented() -> None:
     tracker = FaceTracker(DetectorByFrame(lambda call: [detection()] if call == 0 else []), None)
     counts = [len(tracker.update(ASTRONAUT, i / 25)) for i in range(12)]
