@@ -22,6 +22,21 @@ json.dump([code, sorted(sys.modules)], output)
 """
 
 
+def imported_by(arguments: list[str], environment: dict[str, str]) -> list[str]:
+    """The modules that a command which succeeds has imported."""
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    code, modules = json.loads(result.stdout)
+    assert code == 0
+    return list(modules)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -37,30 +52,11 @@ json.dump([code, sorted(sys.modules)], output)
     ids=" ".join,
 )
 def test_nothing_heavy_is_imported(arguments: list[str], clean_environment: dict[str, str]) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(arguments)],
-        env=clean_environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    code, modules = json.loads(result.stdout)
-    assert code == 0
-    assert not HEAVY.intersection(modules)
+    assert not HEAVY.intersection(imported_by(arguments, clean_environment))
 
 
 def test_listing_models_loads_no_network_library(clean_environment: dict[str, str]) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, '["models", "list"]'],
-        env=clean_environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    code, modules = json.loads(result.stdout)
-    assert code == 0
+    modules = imported_by(["models", "list"], clean_environment)
     assert not (HEAVY - {"httpx"}).intersection(modules)
 
 
