@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from facefusion_runner.detectors import Detector
-from facefusion_runner.faces.types import Detection, Face, Picture
+from facefusion_runner.faces.types import Detection, Face, Matrix, Picture
 from facefusion_runner.landmarkers import Landmarker
 from facefusion_runner.landmarkers.schemes import five_points
 
@@ -66,4 +66,14 @@ def square_pixels(picture: Picture, pixel_aspect: float) -> Picture:
     if pixel_aspect == 1.0:
         return picture
     height, width = picture.shape[:2]
-    return np.asarray(cv2.resize(picture, (max(round(width * pixel_aspect), 1), height)), np.uint8)
+    return np.asarray(cv2.resize(picture, (_square_width(width, pixel_aspect), height)), np.uint8)
+
+
+def to_square_pixels(width: int, pixel_aspect: float) -> Matrix:
+    """(3, 3): pixels of a picture of this width to those of its `square_pixels`, centre to centre."""
+    stretch = _square_width(width, pixel_aspect) / width
+    return np.array([[stretch, 0, 0.5 * stretch - 0.5], [0, 1, 0], [0, 0, 1]])
+
+
+def _square_width(width: int, pixel_aspect: float) -> int:
+    return max(round(width * pixel_aspect), 1)

@@ -30,12 +30,10 @@ from facefusion_runner.generators.pixel_boost import tiles
 from facefusion_runner.models.catalog import ModelEntry
 from facefusion_runner.models.families import parameters
 from facefusion_runner.models.session import OpenModel, Session
-from facefusion_runner.models.tensors import Triple, tensor, unfit
+from facefusion_runner.models.tensors import LARGEST_BATCH, Triple, tensor, unfit
 
 FAMILIES: Final = ("inswapper", "simswap", "ghost", "hyperswap", "hififace")
 
-# A run's memory grows with its batch: 16 is a pixel boost of 4 in one batch.
-_LARGEST_BATCH: Final = 16
 _EMAP_SHAPE: Final = (512, 512)
 _TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -129,10 +127,10 @@ class IdentityGenerator:
         self._target = inputs[parameters.target_input]
         self._source = inputs[parameters.source_input]
         batches = _fixed(self._target.shape[0]) is None and _fixed(self._source.shape[0]) is None
-        self._batch = _LARGEST_BATCH if batches else 1
+        self._batch = LARGEST_BATCH if batches else 1
 
     @property
-    def template(self) -> str:
+    def template(self) -> TemplateName:
         return self._parameters.template
 
     @property

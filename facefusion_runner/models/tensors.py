@@ -11,8 +11,8 @@ from facefusion_runner.errors import ModelError
 from facefusion_runner.faces.types import Float, Picture
 from facefusion_runner.models.session import Session
 
-# A run's memory grows with its batch.
-_LARGEST_BATCH: Final = 16
+LARGEST_BATCH: Final = 16
+"""Pictures in one run of a network: its memory grows with them. 16 is also a pixel boost of 4."""
 
 Colour = Literal["rgb", "bgr"]
 Layout = Literal["nchw", "nhwc"]
@@ -55,7 +55,7 @@ def run(session: Session, batch: Float) -> list[Float]:
     A network of half precision is fed and read as such.
     """
     node = session.inputs[0]
-    step = 1 if node.shape[0] == 1 else _LARGEST_BATCH
+    step = 1 if node.shape[0] == 1 else LARGEST_BATCH
     half = node.type == "tensor(float16)"
     feed = batch.astype(np.float16) if half else batch
     parts = [session.run({node.name: feed[i : i + step]}) for i in range(0, len(feed), step)]

@@ -27,14 +27,18 @@ from facefusion_runner.pipeline.artifacts import Artifacts
 from facefusion_runner.pipeline.networks import NetworkLoader, Networks
 from facefusion_runner.pipeline.people import measured, prepare_source, selector
 from facefusion_runner.pipeline.plan import Plan, make_plan
-from facefusion_runner.pipeline.stages import Analysis, Blending, FrameTask, Generation, MaskOptions
+from facefusion_runner.pipeline.stages import (
+    WAITING_FRAMES,
+    Analysis,
+    Blending,
+    FrameTask,
+    Generation,
+    MaskOptions,
+)
 from facefusion_runner.pipeline.threads import Pipeline, Stage
 from facefusion_runner.progress import Meter, Progress, Reporter
 from facefusion_runner.settings import Settings
 from facefusion_runner.signals import Stop
-
-# How many frames may wait between two stages. A 4K frame is 12 MB as YUV and 25 MB as BGR.
-_WAITING_FRAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +187,12 @@ class _Task:
                 meter.advance()
 
             # A batch is made of frames that wait.
-            waiting = max(_WAITING_FRAMES, self._settings.batch_size)
+            waiting = max(WAITING_FRAMES, self._settings.batch_size)
             steps = [
-                Stage(name, stage.run, waiting if name == "analysis" else _WAITING_FRAMES)
+                Stage(name, stage.run, waiting if name == "analysis" else WAITING_FRAMES)
                 for name, stage in stages.items()
             ]
-            Pipeline(reader, steps, write, _WAITING_FRAMES).run(self._stop)
+            Pipeline(reader, steps, write, WAITING_FRAMES).run(self._stop)
             self._check_faces()
             self._enter("finishing")
             writer.commit()
