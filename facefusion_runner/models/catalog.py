@@ -25,7 +25,9 @@ from facefusion_runner.errors import ConfigError, ModelError
 if TYPE_CHECKING:
     from facefusion_runner.models.store import ModelStore
 
-Role = Literal["detector", "landmarker", "encoder", "generator", "converter", "mask", "enhancer", "pack"]
+Role = Literal[
+    "detector", "landmarker", "encoder", "segmenter", "generator", "converter", "mask", "enhancer", "pack"
+]
 """`pack`: a zip archive whose members are models of their own."""
 
 FILE_NAME: Final = "catalog.toml"

@@ -26,6 +26,7 @@ from facefusion_runner.generators import Generator, GeneratorOptions
 from facefusion_runner.landmarkers import Landmarker
 from facefusion_runner.models.catalog import ModelEntry, Role
 from facefusion_runner.models.session import OpenModel
+from facefusion_runner.segmenters import Segmenter
 
 FOLDERS: Final = MappingProxyType(
     {
@@ -33,6 +34,7 @@ FOLDERS: Final = MappingProxyType(
         "landmarker": "facefusion_runner.landmarkers",
         "encoder": "facefusion_runner.encoders",
         "generator": "facefusion_runner.generators",
+        "segmenter": "facefusion_runner.segmenters",
     }
 )
 """The role's folder, which is also the name of its group of entry points."""
@@ -63,6 +65,11 @@ def load_generator(
 ) -> Generator:
     """The generator of `entry`; raises as `load_detector` does."""
     return cast(Generator, _find("generator", entry)(entry, open_model, options or GeneratorOptions()))
+
+
+def load_segmenter(entry: ModelEntry, open_model: OpenModel) -> Segmenter:
+    """The segmenter of `entry`; raises as `load_detector` does."""
+    return cast(Segmenter, _find("segmenter", entry)(entry, open_model))
 
 
 def parameters(entry: ModelEntry, cls: type[P]) -> P:
