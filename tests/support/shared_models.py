@@ -18,7 +18,7 @@ from facefusion_runner.models.catalog import ModelEntry
 from facefusion_runner.models.families import load_detector, load_encoder, load_landmarker
 from facefusion_runner.models.session import Session, SessionFactory
 
-CATALOG = Path(__file__).with_name("shared_catalog.toml")
+CATALOG = Path(__file__).parents[2] / "training" / "data" / "public_models.toml"
 
 
 class SharedModels:

@@ -1,0 +1,1 @@
+"""How the built-in weights were made: data, networks, losses, training, export, evaluation. Needs PyTorch."""
