@@ -47,8 +47,8 @@ def describe(picture: Picture, detections: Sequence[Detection], landmarker: Land
     if landmarker is None or not detections:
         return [Face(detection, detection.points) for detection in detections]
     return [
-        Face(detection, five_points(landmarks), landmarks)
-        for detection, landmarks in zip(detections, landmarker.landmarks(picture, detections), strict=True)
+        Face(detection, five_points(found.points), found.points, found.mesh)
+        for detection, found in zip(detections, landmarker.landmarks(picture, detections), strict=True)
     ]
 
 

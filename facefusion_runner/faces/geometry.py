@@ -90,8 +90,9 @@ def invert(matrix: Matrix) -> Matrix:
 
 
 def apply(matrix: Matrix, points: NDArray[np.floating]) -> Float:
-    """Transforms points (n, 2); float32."""
-    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)
+    """Transforms points (n, 2), or (n, 3) whose third is a depth: it grows as lengths do; float32."""
+    flat = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(np.hstack([flat, points[:, 2:] * scale_of(matrix)]), np.float32)
 
 
 def scale_of(matrix: Matrix) -> float:

@@ -24,7 +24,11 @@ def _weight(cutoff: Float | float, seconds: float) -> Float:
 
 
 class OneEuro:
-    """Filters one set of points over time; (n, 2) in, (n, 2) out."""
+    """Filters one set of points over time; (n, 2) or (n, 3) in, the same out.
+
+    A third coordinate is a depth. Networks guess it with more noise than x and y: these alone tell how fast
+    a point moves.
+    """
 
     def __init__(self) -> None:
         self._points: Float | None = None
@@ -45,7 +49,7 @@ class OneEuro:
             return points
         velocity = (points - self._points) / (max(size, 1.0) * seconds)
         self._speed = self._speed + _weight(_SPEED_CUTOFF_HZ, seconds) * (velocity - self._speed)
-        magnitude = np.linalg.norm(self._speed, axis=1, keepdims=True)
+        magnitude = np.linalg.norm(self._speed[:, :2], axis=1, keepdims=True)
         weight = _weight(_STILL_CUTOFF_HZ + _CUTOFF_PER_SPEED * magnitude, seconds)
         self._points = self._points + weight * (points - self._points)
         return self._points

@@ -17,8 +17,9 @@ from facefusion_runner.faces import geometry
 from facefusion_runner.faces.analysis import area, describe, find_faces
 from facefusion_runner.faces.motion import ReducedFrame, flow, is_new_scene, reduce
 from facefusion_runner.faces.smoothing import OneEuro
-from facefusion_runner.faces.types import Detection, Face, Float, Matrix, Picture
+from facefusion_runner.faces.types import Detection, Face, Float, Landmarks, Matrix, Picture
 from facefusion_runner.landmarkers import Landmarker
+from facefusion_runner.landmarkers.schemes import of_mesh
 
 # A face the detector no longer sees is followed for this long; a longer gap is a face that has gone.
 _BRIDGED_SECONDS: Final = 0.2
@@ -37,22 +38,24 @@ class _Track:
     lost: float | None = None
     """Time in seconds of the frame in which the detector began to miss the face."""
     points: OneEuro = field(default_factory=OneEuro)
-    landmarks: OneEuro = field(default_factory=OneEuro)
+    dense: OneEuro = field(default_factory=OneEuro)
+    """Of the mesh where there is one, else of the 68 landmarks."""
 
     def carry(self, move: Matrix) -> None:
         """The face moved like this since the last frame, as the optical flow saw it."""
         self.points.carry(move)
-        self.landmarks.carry(move)
+        self.dense.carry(move)
 
     def smoothed(self, seconds: float) -> Face:
-        size = area(self.face) ** 0.5
-        landmarks = self.face.landmarks
-        return replace(
-            self.face,
-            points=self.points(self.face.points, size, seconds),
-            landmarks=None if landmarks is None else self.landmarks(landmarks, size, seconds),
-            track=self.number,
-        )
+        face, size = self.face, area(self.face) ** 0.5
+        points = self.points(face.points, size, seconds)
+        if face.mesh is not None:
+            dense = of_mesh(self.dense(face.mesh, size, seconds))
+        elif face.landmarks is not None:
+            dense = Landmarks(self.dense(face.landmarks, size, seconds))
+        else:
+            return replace(face, points=points, track=self.number)
+        return replace(face, points=points, landmarks=dense.points, mesh=dense.mesh, track=self.number)
 
 
 class FaceTracker:

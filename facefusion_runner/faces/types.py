@@ -34,6 +34,17 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Landmarks:
+    """Dense points of one face."""
+
+    points: Float
+    """(68, 2) float32 in the iBUG order."""
+    mesh: Float | None = None
+    """(468, 3) float32 in the order of MediaPipe's canonical face, of which `points` are a part: x, y in
+    picture pixels, z in the same unit, negative towards the viewer; None where the network gives none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Face:
     """A detection with all that was learned about it; the unit that is selected, tracked and swapped."""
 
@@ -42,6 +53,8 @@ class Face:
     """(5, 2) float32: from the landmarks where there is a landmarker, else the detector's; smoothed."""
     landmarks: Float | None = None
     """(68, 2) float32 in the iBUG order, smoothed; None without a landmarker."""
+    mesh: Float | None = None
+    """(468, 3) float32 as in `Landmarks`, smoothed, with `landmarks` as a part; None without one."""
     embedding: Float | None = None
     """(D,) float32, as the encoder gave it, not normalised."""
     track: int = -1
@@ -66,6 +79,8 @@ class Crop:
     """(2, 3): target pixels to crop pixels."""
     landmarks: Float | None = None
     """(68, 2) float32 in crop pixels; None without a landmarker."""
+    mesh: Float | None = None
+    """(468, 3) float32 as in `Landmarks`, in crop pixels; None where the landmarker gives none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

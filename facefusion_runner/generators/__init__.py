@@ -43,6 +43,11 @@ class Generator(Protocol):
         ...
 
     @property
+    def needs_mesh(self) -> bool:
+        """True: crops and sources must carry the mesh of 468 points, and with it the landmarks."""
+        ...
+
+    @property
     def embedding_space(self) -> str | None:
         """The encoder space sources must be embedded in; None: no embedding is read."""
         ...

@@ -142,6 +142,10 @@ class IdentityGenerator:
         return False
 
     @property
+    def needs_mesh(self) -> bool:
+        return False
+
+    @property
     def embedding_space(self) -> str | None:
         return self._parameters.embedding_space
 

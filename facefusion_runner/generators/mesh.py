@@ -74,6 +74,7 @@ class MeshGenerator:
     """Draws one source's texture on the mesh of each crop."""
 
     needs_landmarks: Final = True
+    needs_mesh: Final = False
     embedding_space: Final = None
 
     def __init__(self, entry: str, options: Parameters, boost: int) -> None:

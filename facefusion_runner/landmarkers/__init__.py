@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from facefusion_runner.faces.types import Detection, Float, Picture
+from facefusion_runner.faces.types import Detection, Landmarks, Picture
 
 
 class Landmarker(Protocol):
     """Finds dense landmarks. Instances may be used from one thread at a time."""
 
-    def landmarks(self, picture: Picture, detections: Sequence[Detection]) -> list[Float]:
-        """(68, 2) float32 per detection, iBUG order, in picture pixels."""
+    @property
+    def gives_mesh(self) -> bool:
+        """True: every face's landmarks come with the mesh of 468 points."""
+        ...
+
+    def landmarks(self, picture: Picture, detections: Sequence[Detection]) -> list[Landmarks]:
+        """The landmarks of each detection, in picture pixels."""
         ...

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from facefusion_runner.faces.geometry import TEMPLATES, apply, cut, invert, similarity
-from facefusion_runner.faces.types import Detection, Float, Matrix, Picture
-from facefusion_runner.landmarkers.schemes import SCHEMES, Scheme
+from facefusion_runner.faces.types import Detection, Float, Landmarks, Matrix, Picture
+from facefusion_runner.landmarkers.schemes import SCHEMES, Scheme, of_mesh
 from facefusion_runner.models.session import Session
 from facefusion_runner.models.tensors import Colour, Layout, Triple, input_size, run, tensor, unfit
 
@@ -41,33 +41,39 @@ class LandmarkerParameters(BaseModel):
 
 
 Decode = Callable[[Sequence[Float], int], Float]
-"""(outputs for n crops, side of the crop) -> (n, points, 2 or 3) in crop pixels."""
+"""(outputs for n crops, side of the crop) -> (n, points, 2 or 3) in crop pixels, the third a depth."""
 
 
 class CropLandmarker:
     """Finds the landmarks of all faces of a picture as one batch where the graph allows."""
 
-    def __init__(self, session: Session, parameters: LandmarkerParameters, decode: Decode) -> None:
-        """Raises ModelError when the network does not take square pictures."""
+    def __init__(
+        self, session: Session, parameters: LandmarkerParameters, decode: Decode, dimensions: int = 2
+    ) -> None:
+        """`dimensions`: coordinates of a point. ModelError when the network takes no square pictures."""
+        self.gives_mesh = parameters.scheme == "facemesh_468" and dimensions == 3
         self._session = session
         self._parameters = parameters
         self._decode = decode
         self._side = crop_side(session, parameters)
 
-    def landmarks(self, picture: Picture, detections: Sequence[Detection]) -> list[Float]:
-        """(68, 2) float32 per detection, iBUG order, in picture pixels."""
+    def landmarks(self, picture: Picture, detections: Sequence[Detection]) -> list[Landmarks]:
+        """The landmarks of each detection, in picture pixels."""
+        found = self.points(picture, detections)
+        if self.gives_mesh:
+            return [of_mesh(mesh) for mesh in found]
         to_68 = SCHEMES[self._parameters.scheme].to_68
-        return [to_68(points) for points in self.points(picture, detections)]
+        return [Landmarks(to_68(points[:, :2])) for points in found]
 
     def points(self, picture: Picture, detections: Sequence[Detection]) -> list[Float]:
-        """The network's own points (n, 2) float32 per detection, in picture pixels."""
+        """The network's own points (n, 2 or 3) float32 per detection, in picture pixels."""
         if not detections:
             return []
         p = self._parameters
         matrices = [crop_matrix(detection, p.box_scale, self._side, p.upright) for detection in detections]
         crops = [cut(picture, matrix, self._side) for matrix in matrices]
         outputs = run(self._session, tensor(crops, p.mean, p.std, p.colour, p.layout))
-        found = self._decode(outputs, self._side)[:, :, :2]
+        found = self._decode(outputs, self._side)
         return [apply(invert(matrix), points) for matrix, points in zip(matrices, found, strict=True)]
 
 

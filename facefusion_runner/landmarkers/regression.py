@@ -41,7 +41,7 @@ def load(entry: ModelEntry, open_model: OpenModel) -> Landmarker:
         flat = outputs[index].reshape(len(outputs[index]), -1)[:, : points * dimensions]
         return _in_pixels(flat.reshape(-1, points, dimensions), p.units, side)
 
-    return CropLandmarker(session, p, decode)
+    return CropLandmarker(session, p, decode, dimensions)
 
 
 def _output(session: Session, points: int, name: str) -> tuple[int, int]:
@@ -59,8 +59,10 @@ def _output(session: Session, points: int, name: str) -> tuple[int, int]:
 
 
 def _in_pixels(points: Float, units: str, side: int) -> Float:
+    """A depth has its zero where the network puts it; only its unit changes."""
     if units == "unit":
         return points * np.float32(side)
     if units == "signed":
-        return (points + 1) * np.float32(side // 2)
+        origin = np.array([1, 1, 0][: points.shape[2]], np.float32)
+        return (points + origin) * np.float32(side // 2)
     return points

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from facefusion_runner.faces.types import Float
+from facefusion_runner.faces.types import Float, Landmarks
 
 Scheme = Literal["ibug_68", "wflw_98", "insightface_106", "facemesh_468"]
 
@@ -38,6 +38,11 @@ def five_points(landmarks: Float) -> Float:
     """(68, 2) -> (5, 2): left eye, right eye, nose, left and right mouth corner, as detectors put them."""
     eyes = [landmarks[36:42].mean(0), landmarks[42:48].mean(0)]
     return np.array([*eyes, landmarks[30], landmarks[48], landmarks[54]], np.float32)
+
+
+def of_mesh(mesh: Float) -> Landmarks:
+    """The landmarks that hold a mesh (468, 3)."""
+    return Landmarks(SCHEMES["facemesh_468"].to_68(mesh[:, :2]), mesh)
 
 
 def _scheme(points: int, jaw: Float, *index: int) -> PointScheme:

@@ -149,9 +149,7 @@ class Catalog:
                 return entry
         fitting = [entry for entry in known if name in ("auto", entry.family)]
         if fitting:
-            present = (entry for entry in fitting if store.state(entry) == "present")
-            accepted = (entry for entry in fitting if store.accepts(entry))
-            return next(present, None) or next(accepted, fitting[0])
+            return store.first_usable(fitting)
         if name in self._entries:
             raise ModelError(f"model {name} has the role {self._entries[name].role}, not {role}")
         if name == "auto":

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final, Literal
 from urllib.parse import urldefrag
@@ -88,6 +88,12 @@ class ModelStore:
         size_fits = entry.bytes in (None, path.stat().st_size)
         digest_fits = entry.sha256 is None or self._digests.remembered(path) in (None, entry.sha256)
         return "present" if size_fits and digest_fits else "damaged"
+
+    def first_usable(self, entries: Sequence[ModelEntry]) -> ModelEntry:
+        """The first that can be used at once, else the first whose licence is accepted, else the first."""
+        present = (entry for entry in entries if self.state(entry) == "present")
+        accepted = (entry for entry in entries if self.accepts(entry))
+        return next(present, None) or next(accepted, entries[0])
 
     def path(self, entry: ModelEntry) -> Path:
         """The entry's file, checked, ready to be loaded.

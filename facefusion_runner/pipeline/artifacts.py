@@ -1,7 +1,8 @@
 """Intermediates written into the task's cache for inspection, only those that were asked for.
 
-`frames/`, `swapped/`: whole frames; `crops/`, `masks/`: per face; `landmarks/`, `transforms/`,
-`embeddings/`: NumPy arrays. File names begin with the frame's number, faces are counted from 0.
+`frames/`, `swapped/`: whole frames; `crops/`, `masks/`: per face; `landmarks/` (the mesh where there is
+one), `transforms/`, `embeddings/`: NumPy arrays. File names begin with the frame's number, faces are
+counted from 0.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ class Artifacts:
             if folder := self._cache.artifact_dir("transforms"):
                 _save(folder / f"{name}-{number}.npy", crop.matrix)
             if folder := self._cache.artifact_dir("landmarks"):
-                _save(
-                    folder / f"{name}-{number}.npy", face.points if face.landmarks is None else face.landmarks
+                densest = next(
+                    points for points in (face.mesh, face.landmarks, face.points) if points is not None
                 )
+                _save(folder / f"{name}-{number}.npy", densest)
 
     def after_blending(self, task: FrameTask) -> None:
         """The frame as it will be encoded."""

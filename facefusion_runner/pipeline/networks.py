@@ -54,8 +54,13 @@ class NetworkLoader:
             GeneratorOptions(settings.pixel_boost),
         )
         landmarker = None
-        if generator.needs_landmarks or "hull" in settings.mask or settings.landmarker != "auto":
-            landmarker = load_landmarker(self._entry("landmarker", settings.landmarker), self._session)
+        if (
+            generator.needs_landmarks
+            or generator.needs_mesh
+            or "hull" in settings.mask
+            or settings.landmarker != "auto"
+        ):
+            landmarker = self._landmarker(generator.needs_mesh)
         detector = load_detector(
             self._entry("detector", settings.detector),
             self._session,
@@ -65,6 +70,27 @@ class NetworkLoader:
         if generator.embedding_space is not None or settings.select == "reference":
             encoder = self._encoder(generator.embedding_space)
         return Networks(detector, landmarker, encoder, generator, tuple(self._sessions.values()))
+
+    def _landmarker(self, needs_mesh: bool) -> Landmarker:
+        """The landmarker of the settings; with `needs_mesh` auto means the first that gives a mesh."""
+        with_mesh = [
+            entry
+            for entry in self._catalog.entries("landmarker")
+            if entry.parameters.get("scheme") == "facemesh_468"
+        ]
+        name = self._settings.landmarker
+        if name == "auto" and needs_mesh and with_mesh:
+            entry = self._store.first_usable(with_mesh)
+        else:
+            entry = self._entry("landmarker", name)
+        landmarker = load_landmarker(entry, self._session)
+        if needs_mesh and not landmarker.gives_mesh:
+            raise ConfigError(
+                f"generator {self._settings.generator} needs a mesh of 468 points, but landmarker {entry.id} "
+                f"gives none; name one that does with --landmarker: "
+                f"{', '.join(other.id for other in with_mesh) or 'no catalog holds one'}"
+            )
+        return landmarker
 
     def _encoder(self, space: str | None) -> Encoder:
         """The encoder of `space`, or any where it is None."""

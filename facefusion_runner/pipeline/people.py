@@ -49,8 +49,8 @@ def selector(settings: Settings, networks: Networks) -> Selector:
 def measured(faces: list[Face]) -> list[Face]:
     """The faces as they are. Raises RunnerError when a network gave coordinates that are not numbers."""
     for face in faces:
-        points = (face.detection.box, face.points, *([] if face.landmarks is None else [face.landmarks]))
-        if not all(np.isfinite(each).all() for each in points):
+        points = (face.detection.box, face.points, face.landmarks, face.mesh)
+        if not all(each is None or np.isfinite(each).all() for each in points):
             raise RunnerError(
                 "a network places a face at coordinates that are not numbers; half precision may be too "
                 "small for it on this device: choose another --detector or --landmarker, or --device cpu"

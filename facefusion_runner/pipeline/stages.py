@@ -87,9 +87,12 @@ class Generation:
     def _cut(self, frame: Frame | Still, face: Face) -> Crop:
         generator = self._generator
         aligned = geometry.alignment(face.points, generator.template, generator.side)
-        landmarks = None if face.landmarks is None else geometry.apply(aligned, face.landmarks)
+        landmarks, mesh = (
+            None if points is None else geometry.apply(aligned, points)
+            for points in (face.landmarks, face.mesh)
+        )
         matrix = aligned @ to_square_pixels(frame.bgr.shape[1], frame.pixel_aspect)
-        return Crop(geometry.cut(frame.bgr, matrix, generator.side), matrix, landmarks)
+        return Crop(geometry.cut(frame.bgr, matrix, generator.side), matrix, landmarks, mesh)
 
     def _generate(self, tasks: Sequence[FrameTask]) -> None:
         crops = [crop for task in tasks for crop in task.crops]

@@ -11,7 +11,8 @@ from skimage.data import astronaut
 
 from facefusion_runner.faces.motion import flow, is_new_scene, reduce
 from facefusion_runner.faces.tracking import FaceTracker, overlap
-from facefusion_runner.faces.types import Detection, Float, Picture
+from facefusion_runner.faces.types import Detection, Float, Landmarks, Picture
+from facefusion_runner.landmarkers.schemes import SCHEMES, of_mesh
 
 ASTRONAUT: Picture = np.ascontiguousarray(astronaut()[..., ::-1])
 FACE_BOX = np.array([175, 60, 275, 195], np.float32)
@@ -174,9 +175,11 @@ class LandmarkerBeside:
         self.by = by
         self.calls = 0
 
-    def landmarks(self, picture: Picture, detections: Sequence[Detection]) -> list[Float]:
+    gives_mesh = False
+
+    def landmarks(self, picture: Picture, detections: Sequence[Detection]) -> list[Landmarks]:
         self.calls += 1
-        return [self._face(found) for found in detections]
+        return [Landmarks(self._face(found)) for found in detections]
 
     def _face(self, found: Detection) -> Float:
         eyes = np.repeat(found.points[:2], 6, axis=0)
@@ -194,3 +197,52 @@ def test_a_face_once_followed_stays_when_its_landmarks_fit_badly() -> None:
     landmarker = LandmarkerBeside(lambda call: 40.0 if call > 2 else 5.0)
     tracker = FaceTracker(DetectorByFrame(lambda _: [detection()]), landmarker)
     assert [len(tracker.update(ASTRONAUT, i / 25)) for i in range(8)] == [1] * 8
+
+
+class JitteringMesh:
+    """A face's mesh where the detector sees the face, every point off by noise of its own."""
+
+    gives_mesh = True
+
+    def __init__(self) -> None:
+        self.random = np.random.default_rng(0)
+        self.given: list[Float] = []
+
+    def landmarks(self, picture: Picture, detections: Sequence[Detection]) -> list[Landmarks]:
+        found = []
+        for detection in detections:
+            mesh = np.zeros((468, 3), np.float32)
+            mesh[:, :2] = detection.points.mean(0)
+            for ring, point in zip(_RINGS, detection.points, strict=True):
+                mesh[list(ring), :2] = point
+            mesh += self.random.normal(0, 1, mesh.shape).astype(np.float32)
+            self.given.append(mesh)
+            found.append(of_mesh(mesh))
+        return found
+
+
+_RINGS = ((33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380), (4,), (61,), (291,))
+"""The mesh's points from which the five of the alignment are made."""
+
+
+def test_a_still_face_has_a_calm_mesh_of_which_its_landmarks_are_a_part() -> None:
+    landmarker = JitteringMesh()
+    tracker = FaceTracker(DetectorByFrame(lambda _: [detection()]), landmarker)
+    meshes = []
+    for i in range(60):
+        (face,) = tracker.update(ASTRONAUT, i / 30)
+        assert face.mesh is not None and face.landmarks is not None
+        np.testing.assert_array_equal(face.landmarks, SCHEMES["facemesh_468"].to_68(face.mesh[:, :2]))
+        meshes.append(face.mesh)
+    jitter, before = (np.abs(np.diff(each[20:], axis=0)).mean((0, 1)) for each in (meshes, landmarker.given))
+    assert (jitter < 0.5 * before).all(), "x, y and depth"
+
+
+def test_the_mesh_of_a_moving_face_does_not_lag() -> None:
+    shifts = [(8.0 * i, 0.0) for i in range(20)]
+    landmarker = JitteringMesh()
+    tracker = FaceTracker(DetectorByFrame(lambda call: [detection(shifts[call])]), landmarker)
+    for i, shift in enumerate(shifts):
+        (face,) = tracker.update(moved(shift), i / 30)
+    assert face.mesh is not None
+    assert abs(float((face.mesh - landmarker.given[-1])[:, 0].mean())) < 0.04 * 42

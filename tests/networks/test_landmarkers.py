@@ -19,6 +19,7 @@ from facefusion_runner.landmarkers.heatmap import peaks
 from facefusion_runner.landmarkers.schemes import SCHEMES, five_points
 from facefusion_runner.models.catalog import ModelEntry
 from facefusion_runner.models.families import load_landmarker
+from tests.support.graphs import GraphBuilder, Tensor
 from tests.support.shared_models import SharedModels, opened
 
 LANDMARKERS = [
@@ -73,7 +74,9 @@ def test_networks_of_all_schemes_agree(
 ) -> None:
     reference, tested = shared_models.landmarker("pfld_68"), shared_models.landmarker(model)
 
-    errors = [error(tested.landmarks(*one)[0], reference.landmarks(*one)[0]) for one in portraits]
+    errors = [
+        error(tested.landmarks(*one)[0].points, reference.landmarks(*one)[0].points) for one in portraits
+    ]
 
     # Two networks trained on the same points are 0.034 apart, the fixed graph of facemesh_68 0.057.
     assert np.median(errors) < (0.07 if model == "facemesh_68" else 0.06)
@@ -85,7 +88,7 @@ def test_five_points_lie_where_the_detector_sees_them(
 ) -> None:
     landmarker = shared_models.landmarker(model)
     for picture, detections in portraits:
-        landmarks = landmarker.landmarks(picture, detections)[0]
+        landmarks = landmarker.landmarks(picture, detections)[0].points
         distance = np.linalg.norm(five_points(landmarks) - detections[0].points, axis=1)
         assert distance.max() < 0.15 * np.linalg.norm(landmarks[36] - landmarks[45])
 
@@ -101,8 +104,9 @@ def test_landmarks_mirror_with_the_picture(
         box = np.array([width - found.box[2], found.box[1], width - found.box[0], found.box[3]], np.float32)
         points = (found.points * [-1, 1] + [width, 0])[[1, 0, 2, 4, 3]].astype(np.float32)
         mirrored = np.ascontiguousarray(picture[:, ::-1])
-        back = landmarker.landmarks(mirrored, [Detection(box, found.score, points)])[0] * [-1, 1] + [width, 0]
-        errors.append(error(back[MIRRORED], landmarker.landmarks(picture, [found])[0]))
+        seen = landmarker.landmarks(mirrored, [Detection(box, found.score, points)])[0].points
+        back = seen * [-1, 1] + [width, 0]
+        errors.append(error(back[MIRRORED], landmarker.landmarks(picture, [found])[0].points))
 
     assert np.median(errors) < 0.06
 
@@ -117,8 +121,8 @@ def tilted_error(
     for picture, detections in portraits:
         turn = cv2.getRotationMatrix2D((picture.shape[1] / 2, picture.shape[0] / 2), 40, 1)
         tilted = cv2.warpAffine(picture, turn, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
-        expected = landmarker.landmarks(picture, detections)[0] @ turn[:, :2].T + turn[:, 2]
-        errors.append(error(landmarker.landmarks(tilted, detector.detect(tilted)[:1])[0], expected))
+        expected = landmarker.landmarks(picture, detections)[0].points @ turn[:, :2].T + turn[:, 2]
+        errors.append(error(landmarker.landmarks(tilted, detector.detect(tilted)[:1])[0].points, expected))
     return float(np.median(errors))
 
 
@@ -141,8 +145,8 @@ def test_all_faces_of_a_picture_are_landmarked_as_if_alone(shared_models: Shared
     detections = shared_models.detector("yunet").detect(picture)
     for model in ("pfld_68", "peppa_68"):  # an open batch, and a batch of one
         landmarker = shared_models.landmarker(model)
-        together = landmarker.landmarks(picture, detections)
-        alone = [landmarker.landmarks(picture, [found])[0] for found in detections]
+        together = [found.points for found in landmarker.landmarks(picture, detections)]
+        alone = [landmarker.landmarks(picture, [found])[0].points for found in detections]
         np.testing.assert_allclose(together, alone, atol=1e-2)
         assert landmarker.landmarks(picture, []) == []
 
@@ -155,7 +159,61 @@ def test_a_face_at_the_border_has_finite_landmarks(shared_models: SharedModels) 
     shift = np.array([(left + right) // 2, top], np.float32)
     moved = Detection(found.box - np.tile(shift, 2), found.score, found.points - shift)
     for model in LANDMARKERS:
-        assert np.isfinite(shared_models.landmarker(model).landmarks(half, [moved])[0]).all()
+        assert np.isfinite(shared_models.landmarker(model).landmarks(half, [moved])[0].points).all()
+
+
+def test_the_mesh_lies_in_the_picture_with_its_depth_in_picture_pixels(shared_models: SharedModels) -> None:
+    """Twice the picture is twice the mesh in all three coordinates; the nose points at the viewer."""
+    landmarker = shared_models.landmarker("facemesh_468")
+    picture = get_image("t1")
+    twice = np.asarray(cv2.resize(picture, None, fx=2, fy=2), np.uint8)
+    detections = shared_models.detector("scrfd_2.5g").detect(picture)
+    doubled = [Detection(found.box * 2 + 0.5, found.score, found.points * 2 + 0.5) for found in detections]
+    for once, face in zip(
+        landmarker.landmarks(picture, detections), landmarker.landmarks(twice, doubled), strict=True
+    ):
+        assert once.mesh is not None and face.mesh is not None and once.mesh.shape == (468, 3)
+        eyes = np.linalg.norm(once.points[36] - once.points[45])
+        np.testing.assert_allclose(face.mesh, once.mesh * 2 + [0.5, 0.5, 0], atol=0.08 * eyes)
+        np.testing.assert_array_equal(once.points, SCHEMES["facemesh_468"].to_68(once.mesh[:, :2]))
+        assert once.mesh[4, 2] < once.mesh[[234, 454], 2].mean() - 0.5 * eyes
+
+
+@pytest.mark.parametrize("model", [model for model in LANDMARKERS if model != "facemesh_468"])
+def test_a_landmarker_of_another_scheme_gives_no_mesh(
+    shared_models: SharedModels, portraits: list[tuple[Picture, list[Detection]]], model: str
+) -> None:
+    landmarker = shared_models.landmarker(model)
+    assert not landmarker.gives_mesh
+    assert landmarker.landmarks(*portraits[0])[0].mesh is None
+
+
+@pytest.mark.parametrize(("units", "scale"), [("unit", 1.0), ("signed", 0.5), ("pixels", 1 / 64)])
+def test_depth_counts_in_the_same_unit_as_x_and_y(tmp_path: Path, units: str, scale: float) -> None:
+    """A network that always says the same 468 points: x across the crop, y in its middle, z of its side."""
+    side = 64
+    points = np.zeros((468, 3), np.float32)
+    points[:, 0], points[:, 1], points[:, 2] = np.linspace(0, 1, 468), 0.5, -0.25
+    written = points / scale - (np.array([1, 1, 0]) if units == "signed" else 0)
+    g = GraphBuilder()
+    shift = g.op("Mul", g.op("ReduceMean", "input", axes=[1, 2, 3], keepdims=0), g.constant(0.0))
+    g.op("Add", g.constant(written.reshape(1, -1)), g.op("Unsqueeze", shift, g.constant([1], "int64")))
+    g.rename_last("output")
+    path = g.save(
+        tmp_path / "m.onnx", [Tensor("input", ("n", 3, side, side))], [Tensor("output", ("n", 1404))]
+    )
+    parameters = {"scheme": "facemesh_468", "box_scale": 1.0, "upright": False, "units": units}
+    entry = ModelEntry(
+        id="m", role="landmarker", family="regression", file=path.name, licence="mit", parameters=parameters
+    )
+    box = np.array([100, 100, 300, 300], np.float32)
+    detection = Detection(box, 1.0, np.zeros((5, 2), np.float32))
+
+    (found,) = load_landmarker(entry, opened(entry, path)).landmarks(get_image("t1"), [detection])
+
+    expected = points * 200 + [100, 100, 0]
+    assert found.mesh is not None
+    np.testing.assert_allclose(found.mesh, expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -220,7 +278,7 @@ def test_heatmaps_become_points_of_the_picture(tmp_path: Path) -> None:
     box = np.array([150, 100, 300, 290], np.float32)
     found = Detection(box, 1.0, np.zeros((5, 2), np.float32))
 
-    landmarks = landmarker.landmarks(picture, [found, found])
+    landmarks = [face.points for face in landmarker.landmarks(picture, [found, found])]
 
     # A pixel of the map covers 1.6 * 190 / 64 = 4.75 pixels of the picture.
     expected = blob + OFFSETS * 4.75
