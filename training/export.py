@@ -32,7 +32,7 @@ def export(
     departs from PyTorch's by more than `tolerance` of the largest value.
     """
     axes = dynamic or {name: {0: "batch"} for name in (*inputs, *outputs)}
-    network = copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)
+    network = copy.deepcopy(network).eval()
     partial = path.with_suffix(".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
