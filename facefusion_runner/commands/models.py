@@ -162,6 +162,7 @@ def describe(entry: ModelEntry, catalog: Catalog, store: ModelStore) -> dict[str
         "licence_url": licence.url,
         "commercial": licence.commercial,
         "bytes": entry.bytes,
+        "built_in": catalog.is_built_in(entry.id),
         "state": store.state(entry),
     }
 
@@ -178,7 +179,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
                 row["licence"],
                 "yes" if row["commercial"] else "no",
                 "" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB",
-                row["state"],
+                "built in" if row["built_in"] and row["state"] == "present" else row["state"],
             )
             for row in rows
         ),

@@ -1,10 +1,11 @@
 """The catalog: what every model is, where it comes from, and the numbers its family needs.
 
 A catalog is a TOML file with a table `[licences.ID]` per licence and a `[[models]]` entry per model. Read
-are, in this order: the file beside this one, those of installed packages (entry points of the group
-`facefusion_runner.catalogs`, each a path, or a callable that gives a path or the text itself), and
-`catalog.toml` in MODEL_ROOT, the user's own. The user's entries come first and replace others of the
-same id; a licence means what the first catalog that names it says.
+are, in this order: that of the built-in models, whose weights lie beside it, that of public ones beside this
+file, those of installed packages (entry points of the group `facefusion_runner.catalogs`, each a path, or a
+callable that gives a path or the text itself), and `catalog.toml` in MODEL_ROOT, the user's own. The user's
+entries come first and replace others of the same id; a licence means what the first catalog that names it
+says.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ Role = Literal[
 """`pack`: a zip archive whose members are models of their own."""
 
 FILE_NAME: Final = "catalog.toml"
+BUILT_IN: Final = Path(__file__).with_name("builtin")
+"""Folder of the models that are part of this package."""
 GROUP: Final = "facefusion_runner.catalogs"
 
 T = TypeVar("T", bound=BaseModel)
@@ -117,8 +120,8 @@ class Catalog:
 
     @classmethod
     def load(cls, model_root: Path) -> Catalog:
-        """The project's catalog, those of installed packages, and the user's own in MODEL_ROOT."""
-        sources = [_from_path(Path(__file__).with_name(FILE_NAME))]
+        """The project's catalogs, those of installed packages, and the user's own in MODEL_ROOT."""
+        sources = [_from_path(BUILT_IN / FILE_NAME), _from_path(Path(__file__).with_name(FILE_NAME))]
         sources += [_from_package(point) for point in metadata.entry_points(group=GROUP)]
         own = model_root / FILE_NAME
         if own.exists():
@@ -160,6 +163,10 @@ class Catalog:
     def is_own(self, model_id: str) -> bool:
         """True for an entry of the user's own catalog."""
         return self._origin[model_id].own
+
+    def is_built_in(self, model_id: str) -> bool:
+        """True for a model that is part of this package, weights and all."""
+        return self._origin[model_id].folder == BUILT_IN
 
     def folder(self, model_id: str) -> Path | None:
         """The folder of the catalog that holds the entry."""

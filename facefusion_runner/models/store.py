@@ -1,8 +1,8 @@
 """The store: where the weights lie, whether they are what the catalog says, and how they get there.
 
-MODEL_ROOT holds one file per model, `catalog.toml` (the user's own entries), `.digests.json` and the
-folder `.downloads` with partial files and locks. A root that cannot be written is fine as long as the
-weights are there.
+Built-in weights, and those of other packages, lie beside the catalog that names them. MODEL_ROOT holds one
+file per other model, `catalog.toml` (the user's own entries), `.digests.json` and the folder `.downloads`
+with partial files and locks. A root that cannot be written is fine as long as the weights are there.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _silent(done: int, total: int | None) -> None:
 
 
 class ModelStore:
-    """The weights in MODEL_ROOT."""
+    """The weights that are installed, and those in MODEL_ROOT."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class ModelStore:
     def location(self, entry: ModelEntry) -> Path:
         """Where the entry's file is, or would be."""
         shipped = self._catalog.folder(entry.id)
-        if shipped is not None and (shipped / entry.file).is_file():
+        if shipped is not None and (self._catalog.is_built_in(entry.id) or (shipped / entry.file).is_file()):
             return shipped / entry.file
         return self.root / entry.file
 
@@ -130,6 +130,8 @@ class ModelStore:
         """
         if self._is_whole(entry):
             return self.location(entry)
+        if self._catalog.is_built_in(entry.id):
+            return self.verify(entry)
         self._require_licence(entry)
         if not entry.urls:
             raise ModelError(f"model {entry.id} has no address to download it from; {self._remedy(entry)}")
@@ -151,6 +153,11 @@ class ModelStore:
         """
         if not entry.file:
             raise ModelError(f"model {entry.id} has no weights: its family {entry.family} needs none")
+        if self._catalog.is_built_in(entry.id):
+            raise ModelError(
+                f"model {entry.id} is part of the installation and takes no other file; "
+                f"a model of your own goes into {self.root / FILE_NAME}"
+            )
         if not os.path.isfile(file):
             raise InputError(f"{file} is not a file")
         own = f"a model of your own goes into {self.root / FILE_NAME}"
@@ -196,6 +203,8 @@ class ModelStore:
             return False
 
     def _remedy(self, entry: ModelEntry) -> str:
+        if self._catalog.is_built_in(entry.id):
+            return "it is part of facefusion-runner: install that again"
         if entry.urls:
             return f"fetch it with: {COMMAND} pull {entry.id}"
         return f"put a good copy there with: {COMMAND} import {entry.id} FILE"
