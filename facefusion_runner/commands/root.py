@@ -6,12 +6,14 @@ import click
 
 from facefusion_runner import __version__
 from facefusion_runner.commands.config import config
+from facefusion_runner.commands.demo import demo
 from facefusion_runner.commands.doctor import doctor
 from facefusion_runner.commands.models import models
 from facefusion_runner.commands.options import epilog
 from facefusion_runner.commands.swap import swap
 
 EXAMPLES = (
+    "facefusion-runner demo",
     "facefusion-runner doctor",
     "facefusion-runner swap --source me.jpg --target clip.mp4 --output swapped.mp4",
     "facefusion-runner models list",
@@ -28,5 +30,5 @@ def root() -> None:
     """
 
 
-for command in (swap, models, doctor, config):
+for command in (demo, swap, models, doctor, config):
     root.add_command(command)

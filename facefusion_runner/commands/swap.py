@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from facefusion_runner import logs
+from facefusion_runner.commands.libraries import imported
 from facefusion_runner.commands.options import SettingsCommand, epilog, load, setting_options
 from facefusion_runner.errors import Cancelled, ConfigError
 from facefusion_runner.progress import duration, make_reporter
@@ -36,7 +36,7 @@ def swap(ctx: click.Context, /, **given: Any) -> None:
         make_reporter(settings.progress) as reporter,
         logs.shown(settings.log_level, reporter),
     ):
-        run = _pipeline()
+        run = imported("facefusion_runner.pipeline.run").swap
         if stop.is_set():
             raise Cancelled("the task was cancelled before it began")
         result = run(settings, reporter, stop)
@@ -54,19 +54,6 @@ def _require_files(settings: Settings) -> None:
     missing = [f"--{name}" for name in ("source", "target", "output") if not getattr(settings, name)]
     if missing:
         raise ConfigError(f"swap needs {' and '.join(missing)}; see facefusion-runner swap --help")
-
-
-def _pipeline() -> Callable[..., Any]:
-    try:
-        from facefusion_runner.pipeline.run import swap as run
-    except ImportError as error:
-        if (error.name or "").startswith("facefusion_runner"):
-            raise
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"a library cannot be loaded: {reason}; see what mends it with: facefusion-runner doctor"
-        ) from error
-    return run
 
 
 def _summary(output: str, frames: int, faces: int, seconds: float, warnings: list[str]) -> str:

@@ -8,6 +8,7 @@ depth and chroma format, and a frame nobody looked at reaches the encoder untouc
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Self
 
 import av
 import cv2
@@ -45,6 +46,15 @@ class Frame:
         self._picture = picture
         self._colours = Colours.of(picture)
         self._bgr = bgr
+
+    @classmethod
+    def of_picture(cls, bgr: Picture, *, index: int, time: Fraction, duration: Fraction) -> Self:
+        """A frame of a new film, out of (height, width, 3) uint8 BGR; 8 bits, BT.709 as in HD films."""
+        height, width = bgr.shape[:2]
+        picture = av.VideoFrame(width, height, "yuv420p")
+        picture.colorspace, picture.color_range = colour.BT709, colour.LIMITED
+        Colours.of(picture).write(bgr, None, colour.planes(picture))
+        return cls(picture, index=index, time=time, duration=duration)
 
     @property
     def width(self) -> int:

@@ -69,7 +69,8 @@ def check_output(path: Path, inputs: Sequence[Path], overwrite: bool) -> None:
 class VideoWriter:
     """Writes frames in the order of their times; `commit` puts the file in its place.
 
-    Audio, subtitles, chapters and metadata come from `info.path`. Leaving without `commit` leaves nothing.
+    Audio, subtitles, chapters and metadata come from `info.path`, unless the film is a new one. Leaving
+    without `commit` leaves nothing.
     """
 
     def __init__(
@@ -86,8 +87,9 @@ class VideoWriter:
         end: Fraction | None = None,
         threads: int = 0,
         overwrite: bool = True,
+        new: bool = False,
     ) -> None:
-        """`info` is the source's; `time_base`, `start` and `end` are the reader's.
+        """`info` is the source's, or describes a `new` film; `time_base`, `start` and `end` are the reader's.
 
         quality 0..100, 100 is nearly lossless; preset is one of the common names of speed (ultrafast to
         veryslow) or the encoder's own; rate is the mean number of frames a second, None for the source's.
@@ -106,6 +108,7 @@ class VideoWriter:
         self._start, self._end = start, end
         self._threads = threads
         self._overwrite = overwrite
+        self._new = new
         self._file: OutputFile | None = None
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
@@ -157,8 +160,7 @@ class VideoWriter:
 
         Without `overwrite` a file that has got the output's name meanwhile stays.
         """
-        assert self._stream is not None and self._tracks is not None
-        assert self._container is not None and self._file is not None
+        assert self._stream is not None and self._container is not None and self._file is not None
         with self._errors():
             last = self._stream.encode(None)
             if self._written <= 2:
@@ -166,11 +168,13 @@ class VideoWriter:
                 for packet in last:
                     packet.dts = packet.pts
             self._mux(last)
-            self._tracks.copy_rest()
+            if self._tracks is not None:
+                self._tracks.copy_rest()
             self._container.close()
             self._file.commit()
         self._committed = True
-        self._tracks.close()
+        if self._tracks is not None:
+            self._tracks.close()
 
     def _open(self) -> None:
         self._fall_back()
@@ -197,10 +201,11 @@ class VideoWriter:
                 container_options=self._muxer_options(),
             )
             self._stream = self._add_video(self._container, pix_fmt)
-            self._tracks = TrackCopier(
-                self._info, self._container, self._container_kind, start=self._start, end=self._end
-            )
-            self._copy_metadata(self._tracks.source, self._stream, self._container)
+            if not self._new:
+                self._tracks = TrackCopier(
+                    self._info, self._container, self._container_kind, start=self._start, end=self._end
+                )
+                self._copy_metadata(self._tracks.source, self._stream, self._container)
             self._stream.codec_context.open()
             self._container.start_encoding()
 
@@ -317,10 +322,10 @@ class VideoWriter:
         )
 
     def _mux(self, packets: list[av.Packet[VideoStream]]) -> None:
-        assert self._container is not None and self._tracks is not None
+        assert self._container is not None
         for packet in packets:
             at = packet.dts if packet.dts is not None else packet.pts
-            if at is not None:
+            if at is not None and self._tracks is not None:
                 self._tracks.copy_until(at * packet.time_base)
             self._container.mux_one(packet)
 

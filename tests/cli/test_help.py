@@ -30,6 +30,7 @@ def help_of(*path: str) -> str:
 
 def test_all_commands_are_there() -> None:
     assert set(COMMANDS) == {
+        ("demo",),
         ("swap",),
         ("doctor",),
         ("config",),

@@ -44,6 +44,7 @@ def imported_by(arguments: list[str], environment: dict[str, str]) -> list[str]:
         ["--help"],
         ["config"],
         ["config", "--json"],
+        ["demo", "--help"],
         ["swap", "--help"],
         ["doctor", "--help"],
         ["models", "pull", "--help"],
