@@ -34,7 +34,7 @@ from facefusion_runner.progress import Progress
 from tests.pipeline.conftest import SmallTask, faces, read_clip, times, write_clip
 from tests.support.tiny_models import draw_face, face_picture
 
-WITH_MESH = {"generator": "mesh", "landmarker": "usual"}
+WITH_MESH = {"generator": "mesh", "landmarker": "usual_mesh"}
 
 
 def change(task: SmallTask) -> np.ndarray[Any, Any]:
@@ -201,6 +201,32 @@ def test_only_the_artifacts_asked_for_are_written_and_stay_where_the_cache_is_ke
 
     task.run(cache_artifacts="crops", cache_keep="always", task_id="less", overwrite=True)
     assert [path.name for path in (task.cache_root / "less").iterdir() if path.is_dir()] == ["crops"]
+
+
+@pytest.mark.parametrize(
+    ("landmarker", "shape"), [("usual", (68, 2)), ("usual_mesh", (468, 3)), ("auto", (5, 2))]
+)
+def test_the_landmarks_written_are_the_densest(
+    task: SmallTask, landmarker: str, shape: tuple[int, int]
+) -> None:
+    task.run(landmarker=landmarker, cache_artifacts="landmarks", cache_keep="always", task_id="look")
+    assert np.load(task.cache_root / "look" / "landmarks" / "00000003-0.npy").shape == shape
+
+
+def test_a_generator_that_needs_a_mesh_finds_a_landmarker_that_gives_one(task: SmallTask) -> None:
+    """Also where another stands before it in the catalog."""
+    task.run(generator="mesh", cache_artifacts="landmarks", cache_keep="always", task_id="look")
+    assert np.load(task.cache_root / "look" / "landmarks" / "00000003-0.npy").shape == (468, 3)
+
+
+def test_a_landmarker_without_a_mesh_is_refused_with_the_name_of_one_that_has_it(task: SmallTask) -> None:
+    with pytest.raises(ConfigError) as caught:
+        task.run(generator="mesh", landmarker="usual")
+    assert str(caught.value).startswith(
+        "generator mesh needs a mesh of 468 points, but landmarker usual gives none; "
+        "name one that does with --landmarker: usual_mesh"
+    )
+    assert task.caches() == task.leftovers() == []
 
 
 def test_a_failed_tasks_cache_is_kept_where_that_was_asked_for(task: SmallTask) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from facefusion_runner.generators.topology import POINTS
 from tests.support.graphs import GraphBuilder, Tensor, inswapper_graph
 
 SIDE = 320
@@ -81,14 +82,21 @@ def red_detector(path: Path) -> Path:
     return g.save(path, [Tensor("images", (1, 3, SIDE, SIDE))], [Tensor("output0", (1, 20, 1))])
 
 
-def mean_landmarker(path: Path) -> Path:
-    """A regression of 68 points: a face's usual layout, moved by the crop's own brightness by a hair."""
+def mean_landmarker(path: Path, points: NDArray[np.float32]) -> Path:
+    """A regression: `points` of a usual face, moved by the crop's own brightness by a hair."""
     g = GraphBuilder()
     brightness = g.op("ReduceMean", "input", axes=[1, 2, 3], keepdims=0)
     shift = g.op("Unsqueeze", g.op("Mul", brightness, g.constant(1e-3)), g.constant([1], "int64"))
-    g.op("Add", g.constant(usual_landmarks().reshape(1, 136)), shift)
+    g.op("Add", g.constant(points.reshape(1, -1)), shift)
     g.rename_last("output")
-    return g.save(path, [Tensor("input", ("n", 3, 112, 112))], [Tensor("output", ("n", 136))])
+    return g.save(path, [Tensor("input", ("n", 3, 112, 112))], [Tensor("output", ("n", points.size))])
+
+
+def usual_mesh() -> NDArray[np.float32]:
+    """(468, 3) in units of the box's square: the mean face, as high as the square."""
+    height = np.ptp(POINTS[:, 1])
+    middle = (POINTS.max(0) + POINTS.min(0)) / 2 * [1, 1, 0]
+    return ((POINTS - middle) / height + [0.5, 0.5, 0]).astype(np.float32)
 
 
 def usual_landmarks() -> NDArray[np.float32]:
@@ -141,6 +149,14 @@ licence = "apache-2.0"
 parameters = { scheme = "ibug_68", side = 112, box_scale = 1.0, units = "unit" }
 
 [[models]]
+id = "usual_mesh"
+role = "landmarker"
+family = "regression"
+file = "usual_mesh.onnx"
+licence = "apache-2.0"
+parameters = { scheme = "facemesh_468", side = 112, box_scale = 1.0, units = "unit" }
+
+[[models]]
 id = "other"
 role = "encoder"
 family = "arcface"
@@ -168,7 +184,8 @@ parameters = { template = "arcface_128", side = 128, source = "emap", embedding_
 def make_tiny_models(root: Path) -> None:
     """Writes the networks and their catalog."""
     red_detector(root / "red.onnx")
-    mean_landmarker(root / "usual.onnx")
+    mean_landmarker(root / "usual.onnx", usual_landmarks())
+    mean_landmarker(root / "usual_mesh.onnx", usual_mesh())
     colour_encoder(root / "colours.onnx")
     inswapper_graph(root / "narrow.onnx", width=8)
     (root / "catalog.toml").write_text(CATALOG)
@@ -176,7 +193,10 @@ def make_tiny_models(root: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The MODEL_ROOT: detector `red`, landmarker `usual`, encoder `colours`, generator `narrow`."""
+    """The MODEL_ROOT.
+
+    Detector `red`, landmarkers `usual` and `usual_mesh`, encoder `colours`, generator `narrow`.
+    """
     root = tmp_path_factory.mktemp("tiny-models")
     make_tiny_models(root)
     return root
