@@ -1,0 +1,1 @@
+"""`arcface_light`: the encoder, distilled from a public one and sharpened with an angular margin."""
