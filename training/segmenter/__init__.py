@@ -1,0 +1,1 @@
+"""The face segmenter: what each pixel of an aligned face shows."""
