@@ -24,7 +24,7 @@ _NECK = -8.5, -17.0
 """Heights between which the neck turns from all of the head's way to a third of it."""
 _NECK_PIVOT = np.array([0.0, -7.0, -3.0])
 _INSIDE = {"M_ScleraLeft": 0.85, "M_ScleraRight": 0.85, "M_IrisLeft": 0.2, "M_IrisRight": 0.2}
-_GUMS, _TEETH = np.array([40.0, 35, 95]), np.array([165.0, 185, 190])
+_GUMS, _TEETH = np.array([30.0, 28, 75]), np.array([105.0, 118, 122])
 _GRID = 28
 _PATCHES = 700
 """Of skin and scalp: colours spread from patch to patch."""
@@ -47,6 +47,7 @@ class HeadSurface:
             np.float32
         )
         self.skin: NDArray[np.bool_] = skin
+        self.mouth: NDArray[np.bool_] = model.vertex_part >= PARTS.index("M_GumsTongue")
         mesh = model.mesh(model.mean)
         outline = cv2.convexHull(np.ascontiguousarray(mesh[:, :2]))
         within = np.array(
@@ -56,6 +57,8 @@ class HeadSurface:
             model.triangles
         ].all(1)
         """(t,): triangles inside FaceMesh's outline, with eyes and mouth."""
+        self.outside: NDArray[np.bool_] = np.ones(len(model.mean), bool)
+        self.outside[model.triangles[self.oval]] = False
         self.outwards = model.normals(model.mean)
         rng = np.random.default_rng(0)
         hairy = np.where(skin, np.maximum(_smooth((y - 10.3) / 2.2), behind), 0)
@@ -107,7 +110,8 @@ class Head:
         points = fit.camera.project(shape)
         places = points[:, :2].copy()
         normals = model.normals(shape) @ fit.camera.rotation[2].astype(np.float32)
-        seen = _visible(points, model.triangles) * _smooth((normals - 0.12) / 0.35)
+        facing = np.where(surface.mouth, 1, _smooth((normals - 0.12) / 0.35))
+        seen = _visible(points, model.triangles) * facing
         height, width = picture.shape[:2]
         inside = (places > 0).all(1) & (places[:, 0] < width - 1) & (places[:, 1] < height - 1)
         seen = (seen * inside * _from_outline(points, model.triangles)).astype(np.float32)
@@ -154,13 +158,14 @@ def draw(
     *,
     light: Light | None = None,
     painted: Float | None = None,
-    neck_fades: bool = True,
+    own: bool = True,
     fineness: float = 1.5,
 ) -> View:
     """Draws a head; `shape` (v, 3) is without hair. The picture has the background's size.
 
-    painted: (v, 3) colours instead of the portrait's. neck_fades: into the background, which has its
-    own neck; else it has the skin's colour. fineness: pixels drawn per pixel of the result.
+    painted: (v, 3) colours instead of the portrait's. own: the background is the portrait's `sheet`; the neck
+    fades into it, and so does the outline of the hair if the head is hardly turned. Else the neck is skin.
+    fineness: pixels drawn per pixel of the result.
     """
     surface, model = head.surface, head.surface.model
     height, width = background.shape[:2]
@@ -170,11 +175,17 @@ def draw(
     fine = round(width * fineness), round(height * fineness)
     triangle, shares, _ = rasterise(points, model.triangles, fine[1], fine[0])
     gains = np.ones((len(shape), 3), np.float32)
+    normals = model.normals(grown) @ camera.rotation.T.astype(np.float32)
     if light is not None:
-        normals = model.normals(grown) @ camera.rotation.T.astype(np.float32)
         gains = light.ambient + light.directed * np.maximum(normals @ light.direction, 0)[:, None]
-    own = head.seen if painted is None else np.zeros_like(head.seen)
-    own = own if neck_fades else own * (1 - surface.neck)
+    shown = head.seen if painted is None else np.zeros_like(head.seen)
+    alphas = np.ones(len(shape), np.float32)
+    if own:
+        turned = np.degrees(Rotation.from_matrix(camera.rotation @ head.fit.camera.rotation.T).magnitude())
+        soft = surface.outside * max(0.0, 1 - turned / 45) * (1 - _smooth((normals[:, 2] - 0.1) / 0.4))
+        alphas = ((1 - _smooth(2.5 * surface.neck)) * (1 - soft)).astype(np.float32)
+    else:
+        shown = shown * (1 - surface.neck)
     canvas = np.asarray(cv2.resize(background, fine, interpolation=cv2.INTER_LINEAR), np.float32)
     _shade(
         canvas,
@@ -183,12 +194,12 @@ def draw(
         model.triangles,
         head.picture,
         head.places,
-        own,
+        shown,
         head.places[model.mirrored],
-        own[model.mirrored],
+        shown[model.mirrored],
         head.fill if painted is None else painted,
         gains.astype(np.float32),
-        (1 - _smooth(2.5 * surface.neck) if neck_fades else np.ones(len(shape))).astype(np.float32),
+        alphas,
     )
     face = np.where((triangle >= 0) & surface.oval[triangle], 255, 0)
     picture = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
@@ -236,14 +247,10 @@ def _beyond(picture: Picture) -> tuple[Picture, int]:
     border = max(picture.shape[:2]) // 2
     wide = cv2.copyMakeBorder(picture, *4 * (border,), cv2.BORDER_REFLECT)
     small = cv2.resize(wide, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
-    coarse = cv2.GaussianBlur(small, (0, 0), 3)
-    blurred = cv2.resize(coarse, wide.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    within = np.zeros(wide.shape[:2], np.float32)
-    within[border:-border, border:-border] = 1
-    reach = 2 * (border // 16) + 1
-    sharp = cv2.blur(within, (reach, reach))[..., None]
-    sharp[border:-border, border:-border] = 1
-    return np.asarray(sharp * wide + (1 - sharp) * blurred, np.uint8), border
+    blurred = cv2.GaussianBlur(small, (0, 0), 3)
+    result = np.asarray(cv2.resize(blurred, wide.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+    result[border:-border, border:-border] = picture
+    return result, border
 
 
 class Turner:

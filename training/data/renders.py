@@ -101,7 +101,7 @@ class Renders:
         pitch: Range = (-25, 25),
         roll: Range = (-25, 25),
         textured: float = 0.8,
-        again: float = 0.6,
+        again: float = 0.7,
     ) -> Render:
         """One face. Ranges in degrees; pitch and roll are mostly near their middle, yaw is uniform.
 
@@ -126,7 +126,7 @@ class Renders:
         else:
             background = self.backgrounds.sample(rng, size, size)
             _shoulders(rng, background, camera)
-        view = draw(head, shape, camera, background, light=_light(rng), painted=painted, neck_fades=own)
+        view = draw(head, shape, camera, background, light=_light(rng), painted=painted, own=own)
         return Render(view.picture, view.mesh, *turn, view.face, number)
 
     def _expression(self, rng: np.random.Generator, head: Head, free: bool) -> Float:
