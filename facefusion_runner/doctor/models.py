@@ -55,7 +55,9 @@ def _weights(catalog: Catalog, store: ModelStore) -> Check:
     summary = ", ".join(f"{len(ids)} {state}" for state, ids in states.items())
     damaged = states.get("damaged", [])
     if damaged:
-        hint = f"facefusion-runner models pull {' '.join(damaged)}"
+        fetched = [model for model in damaged if not catalog.is_built_in(model)]
+        pull = f"facefusion-runner models pull {' '.join(fetched)}"
+        hint = pull if fetched else "install facefusion-runner again"
         return Check("models", "warn", f"{summary}; damaged: {', '.join(damaged)}", hint, states)
     return Check("models", "ok", summary or "the catalog is empty", details=states)
 

@@ -47,7 +47,7 @@ def run(tmp_path: Path, shared_models: SharedModels) -> Run:
             "model_root": shared_models.root,
             "model_licenses_accepted": "insightface-noncommercial,gpl-3.0,unstated",
             "detector": "yunet",
-            "landmarker": "facemesh_68",
+            "landmarker": "facemesh_468",
             "encoder": "arcface_mbf_foamliu",
             "device": "cpu",
             "preset": "ultrafast",
@@ -56,6 +56,25 @@ def run(tmp_path: Path, shared_models: SharedModels) -> Run:
         return swap(Settings(**settings), Recorder(), Stop())
 
     return run
+
+
+@pytest.fixture
+def with_narrow(tmp_path: Path, shared_models: SharedModels, tiny_models: Path) -> Path:
+    """The real networks, and the small generator that needs no mesh with its encoder."""
+    root = tmp_path / "models"
+    root.mkdir()
+    for file in (
+        *shared_models.root.glob("*.onnx"),
+        tiny_models / "narrow.onnx",
+        tiny_models / "colours.onnx",
+    ):
+        (root / file.name).symlink_to(file)
+    catalogs = [(each / "catalog.toml").read_text() for each in (shared_models.root, tiny_models)]
+    small = [
+        table for table in catalogs[1].split("[[models]]") if '"narrow"' in table or '"colours"' in table
+    ]
+    (root / "catalog.toml").write_text("[[models]]".join([catalogs[0], *small]))
+    return root
 
 
 def shown(path: Path, seconds: Fraction | None = None) -> list[Fraction]:
@@ -100,8 +119,18 @@ def test_every_detector_family_drives_a_swap(shared: Path, run: Run, detector: s
     "landmarker",
     ["peppa_68", "pfld_68", "pfld_ghostone_98", "pfld_lite_106", "2d106det_compat", "facemesh_468"],
 )
-def test_every_landmark_scheme_drives_the_mesh(shared: Path, run: Run, landmarker: str) -> None:
-    result = run(shared / "media" / "obama_address.mp4", landmarker=landmarker, trim_end="0.2")
+def test_every_landmark_scheme_drives_a_swap(
+    shared: Path, run: Run, with_narrow: Path, landmarker: str
+) -> None:
+    result = run(
+        shared / "media" / "obama_address.mp4",
+        model_root=with_narrow,
+        generator="narrow",
+        encoder="auto",
+        mask="hull",
+        landmarker=landmarker,
+        trim_end="0.2",
+    )
     assert (result.frames, result.faces) == (6, 6)
 
 
