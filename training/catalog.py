@@ -1,6 +1,6 @@
 """Writes size and SHA-256 of the built-in weights into their catalog: `python -m training.catalog`.
 
-To be run after an export. A weights file without an entry, an entry without a file, and weights without a
+Every export does so, too. A weights file without an entry, an entry without a file, and weights without a
 card are named; the entry itself, with the family and its parameters, is written by hand.
 """
 
@@ -51,13 +51,20 @@ def faults(text: str, folder: Path) -> list[str]:
     return found
 
 
+def refresh() -> str:
+    """Writes what has changed into the built-in models' catalog; its text."""
+    path = BUILT_IN / FILE_NAME
+    before = path.read_text()
+    text = refreshed(before, BUILT_IN)
+    if text != before:
+        path.write_text(text)
+    return text
+
+
 @click.command()
 def main() -> None:
     """Write size and SHA-256 of the built-in weights into their catalog."""
-    path = BUILT_IN / FILE_NAME
-    text = refreshed(path.read_text(), BUILT_IN)
-    path.write_text(text)
-    missing = faults(text, BUILT_IN)
+    missing = faults(refresh(), BUILT_IN)
     for fault in missing:
         click.echo(fault, err=True)
     sys.exit(1 if missing else 0)

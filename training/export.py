@@ -13,6 +13,9 @@ import onnxruntime
 import torch
 from torch import nn
 
+from facefusion_runner.models.catalog import BUILT_IN
+from training import catalog
+
 OPSET = 17
 """Read by every ONNX Runtime that the project supports, TensorRT's parser included."""
 
@@ -29,7 +32,8 @@ def export(
 
     inputs: names and example values, in the order of `forward`. dynamic: name -> {axis: label} for what may
     change its size; by default the first axis of everything. Raises ValueError when ONNX Runtime's answer
-    departs from PyTorch's by more than `tolerance` of the largest value.
+    departs from PyTorch's by more than `tolerance` of the largest value. Size and digest of built-in weights
+    are written into their catalog.
     """
     axes = dynamic or {name: {0: "batch"} for name in (*inputs, *outputs)}
     network = copy.deepcopy(network).eval()
@@ -56,3 +60,5 @@ def export(
         if error > tolerance:
             raise ValueError(f"{path.name}: output {name} departs from PyTorch's by {error:.2g}")
     os.replace(partial, path)
+    if path.resolve().parent == BUILT_IN:
+        catalog.refresh()
