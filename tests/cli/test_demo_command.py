@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,29 @@ def test_a_demo_that_fails_leaves_nothing(program: Program, tmp_path: Path, ther
         "error: no detector is called"
     )
     assert [path.name for path in folder.iterdir()] == ["note.txt"] if there else not folder.exists()
+
+
+def test_a_signal_ends_it_and_leaves_nothing(clean_environment: dict[str, str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "facefusion_runner", "demo", "--progress", "json"],
+        env=clean_environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    with process:
+        for line in process.stdout:
+            if json.loads(line).get("stage") == "film.mp4: drawing":
+                process.send_signal(signal.SIGTERM)
+                break
+        process.stdout.read()
+        (message,) = process.stderr.read().splitlines()
+    assert process.returncode == 4 and message.startswith("error: ")
+    assert not (tmp_path / "facefusion-demo").exists()
+    root = Path(clean_environment["CACHE_ROOT"])
+    assert [path for path in root.iterdir() if not path.name.startswith(".")] == []
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(program: Program, tmp_path: Path) -> None:
