@@ -72,17 +72,27 @@ class Camera:
     @property
     def yaw(self) -> float:
         """Degrees, positive where the face looks to the picture's right."""
-        return float(np.degrees(np.arctan2(self.rotation[0, 2], self.rotation[2, 2])))
+        return float(_angles(self.rotation)[0])
 
     @property
     def pitch(self) -> float:
         """Degrees, positive where the face looks up."""
-        return float(np.degrees(np.arcsin(np.clip(self.rotation[1, 2], -1, 1))))
+        return float(_angles(self.rotation)[1])
+
+    @property
+    def roll(self) -> float:
+        """Degrees, clockwise in the picture."""
+        return float(_angles(self.rotation)[2])
 
 
 def rotation(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> NDArray[np.float64]:
     """(3, 3) from degrees: yaw to the picture's right, pitch up, roll clockwise in the picture."""
     return np.asarray(Rotation.from_euler("ZYX", [-roll, yaw, -pitch], degrees=True).as_matrix())
+
+
+def _angles(turn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) degrees: the yaw, pitch and roll of `rotation`."""
+    return np.asarray(Rotation.from_matrix(turn).as_euler("ZYX", degrees=True)[[1, 2, 0]] * [1, -1, -1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

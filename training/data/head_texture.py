@@ -223,7 +223,7 @@ def sheet(head: Head, camera: Camera, size: tuple[int, int]) -> Picture:
     roll = np.arctan2(turn[1, 0] - turn[0, 1], turn[0, 0] + turn[1, 1])
     still = flat @ np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]]).T
     along = np.column_stack([flat, np.zeros(len(flat))]) @ turn.T
-    upright = flat @ _unroll(source.rotation).T
+    upright = flat @ _unroll(source.roll).T
     distance = np.hypot(upright[:, 0] / 11.5, (upright[:, 1] - 1.5) / 14)
     follows = (1 - _smooth((distance - 1) / 0.9)) * (1 - _smooth((-7 - upright[:, 1]) / 9))
     moved = still + follows[:, None] * (along[:, :2] - still)
@@ -273,20 +273,15 @@ class Turner:
     def turned_head(self, head: Head, yaw: float, pitch: float = 0.0) -> View:
         """Like `turned`, for a portrait that is turned to several sides."""
         source = head.fit.camera
-        camera = replace(source, rotation=rotation(yaw, pitch, roll_of(source.rotation)))
+        camera = replace(source, rotation=rotation(yaw, pitch, source.roll))
         shape = self.surface.model.shape(head.fit.identity, head.fit.expression)
         height, width = head.picture.shape[:2]
         return draw(head, shape, camera, sheet(head, camera, (width, height)))
 
 
-def roll_of(turn: NDArray[np.float64]) -> float:
-    """Degrees, clockwise in the picture: the roll in `rotation(yaw, pitch, roll)`."""
-    return -float(Rotation.from_matrix(turn).as_euler("ZYX", degrees=True)[0])
-
-
-def _unroll(turn: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unroll(roll: float) -> NDArray[np.float64]:
     """(2, 2): takes the roll out of model-like picture axes."""
-    angle = np.radians(roll_of(turn))
+    angle = np.radians(roll)
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 

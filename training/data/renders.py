@@ -21,12 +21,13 @@ placed freely: the mesh fills from half to nearly three quarters of the picture.
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import cv2
@@ -37,7 +38,7 @@ from numpy.typing import NDArray
 from facefusion_runner.faces.types import Float, Mask, Picture
 from training.data.backgrounds import backgrounds
 from training.data.head_model import IDENTITIES, MESH, Camera, HeadModel, rotation
-from training.data.head_texture import Head, Light, Turner, draw, roll_of, sheet
+from training.data.head_texture import Head, Light, Turner, draw, sheet
 from training.data.labels import Labels, yaw
 from training.data.pictures import Portrait, Split, portraits
 
@@ -174,7 +175,7 @@ class Renders:
 
     def _paint(self, rng: np.random.Generator) -> Float:
         """(v, 3): a mixture of portraits' colours, tinted."""
-        few = rng.choice(len(self._painters), 3, replace=False)
+        few = rng.integers(len(self._painters), size=3)
         mixed = np.tensordot(rng.dirichlet(np.full(3, 0.7)), self._painters[few], 1)
         tint = float(rng.uniform(0.5, 1.35)) * rng.uniform(0.93, 1.07, 3)
         return np.asarray(np.clip(mixed * tint + rng.normal(0, 2, mixed.shape), 0, 255), np.float32)
@@ -212,9 +213,7 @@ def _light(rng: np.random.Generator) -> Light | None:
 
 def _shoulders(rng: np.random.Generator, background: Picture, camera: Camera) -> None:
     """Clothes below the neck, drawn into the background."""
-    upright = replace(
-        camera, rotation=rotation(0.3 * camera.yaw, 0.3 * camera.pitch, roll_of(camera.rotation))
-    )
+    upright = replace(camera, rotation=rotation(0.3 * camera.yaw, 0.3 * camera.pitch, camera.roll))
     width, drop = float(rng.uniform(15, 21)), float(rng.uniform(-16, -13))
     outline = np.array(
         [[-6, drop, -3], [0, drop - 2, 2], [6, drop, -3], [width, drop - 5, -4], [width + 4, drop - 40, -4],
@@ -231,18 +230,30 @@ def _shoulders(rng: np.random.Generator, background: Picture, camera: Camera) ->
 @click.option("--split", type=click.Choice(["train", "held_out"]), default="train", show_default=True)
 @click.option("--size", default=224, show_default=True, help="Side of the pictures, pixels.")
 @click.option("--seed", default=7, show_default=True)
-def main(data: Path, work: Path, count: int, split: Split, size: int, seed: int) -> None:
-    cv2.setNumThreads(0)
-    rng = np.random.default_rng([seed, split == "held_out"])
-    renders = Renders(data, work, split)
+@click.option("--workers", default=1, show_default=True, help="Processes; each has its own rows and seed.")
+def main(data: Path, work: Path, count: int, split: Split, size: int, seed: int, workers: int) -> None:
     store = Store(work, split, count, size)
-    started = time.process_time()
-    for row in range(count):
-        store.put(row, renders.sample(rng, size))
-        if (row + 1) % 500 == 0:
-            rate = (row + 1) / (time.process_time() - started)
-            click.echo(f"{row + 1} of {count}, {rate:.1f} per core-second")
+    share = [rows.tolist() for rows in np.array_split(np.arange(count), workers)]
+    jobs = [(data, work, split, store, rows, [seed, split == "held_out", n]) for n, rows in enumerate(share)]
+    if workers == 1:
+        _fill(*jobs[0])
+    else:
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            pool.starmap(_fill, jobs, chunksize=1)
     store.close()
+
+
+def _fill(data: Path, work: Path, split: Split, store: Store, rows: list[int], seed: list[int]) -> None:
+    """Draws the faces of some rows."""
+    cv2.setNumThreads(0)
+    rng = np.random.default_rng(seed)
+    renders = Renders(data, work, split)
+    started = time.process_time()
+    for done, row in enumerate(rows, 1):
+        store.put(row, renders.sample(rng, store.size))
+        if done % 500 == 0:
+            rate = done / (time.process_time() - started)
+            click.echo(f"{done} of {len(rows)}, {rate:.1f} per core-second")
 
 
 class Store:
@@ -257,12 +268,18 @@ class Store:
             "faces": (np.uint8, (count, size, size)),
             "persons": (np.int32, (count,)),
         }
+        self.size = size
         self.final = {kind: stored(work, split, kind) for kind in kinds}
         self.partial = {kind: path.with_suffix(".partial") for kind, path in self.final.items()}
-        self.arrays: dict[str, NDArray] = {
-            kind: open_memmap(self.partial[kind], "w+", dtype, shape)
-            for kind, (dtype, shape) in kinds.items()
-        }
+        for kind, (dtype, shape) in kinds.items():
+            open_memmap(self.partial[kind], "w+", dtype, shape).flush()
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {kind: open_memmap(path, "r+") for kind, path in self.partial.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "arrays"}
 
     def put(self, row: int, render: Render) -> None:
         self.arrays["pictures"][row] = render.picture
