@@ -140,8 +140,8 @@ def _mirror_of(points: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 @click.command(help=__doc__)
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--work", type=click.Path(path_type=Path), required=True, help="Folder with labels.npz.")
+@click.option("--data", type=click.Path(exists=True, path_type=Path), default="../shared", show_default=True)
+@click.option("--work", type=click.Path(path_type=Path), default="build", show_default=True)
 @click.option("--portraits", "count", default=400, show_default=True)
 @click.option("--rounds", default=6, show_default=True)
 def main(data: Path, work: Path, count: int, rounds: int) -> None:

@@ -15,8 +15,8 @@ own background or another one. With `--split train` the command below writes to 
 and with `--split held_out` the same with that name, of portraits no network learns from. The faces are
 placed freely: the mesh fills from half to nearly three quarters of the picture.
 
-    python -m training.data.renders --data ../shared --work build --count 6000 --split train
-    python -m training.data.renders --data ../shared --work build --count 600 --split held_out
+    python -m training.data.renders --split train --workers 2
+    python -m training.data.renders --split held_out --count 600
 """
 
 from __future__ import annotations
@@ -223,15 +223,20 @@ def _shoulders(rng: np.random.Generator, background: Picture, camera: Camera) ->
     cv2.fillPoly(background, [corners], colour, cv2.LINE_AA)
 
 
-@click.command(help=__doc__)
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--work", type=click.Path(path_type=Path), required=True, help="Folder with labels.npz.")
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), default="../shared", show_default=True)
+@click.option("--work", type=click.Path(path_type=Path), default="build", show_default=True)
 @click.option("--count", default=6000, show_default=True)
 @click.option("--split", type=click.Choice(["train", "held_out"]), default="train", show_default=True)
 @click.option("--size", default=224, show_default=True, help="Side of the pictures, pixels.")
 @click.option("--seed", default=7, show_default=True)
 @click.option("--workers", default=1, show_default=True, help="Processes; each has its own rows and seed.")
 def main(data: Path, work: Path, count: int, split: Split, size: int, seed: int, workers: int) -> None:
+    """Draws turned faces of one split and stores them in WORK.
+
+    Needs labels.npz there (python -m training.data) and the backgrounds (python -m training.data.backgrounds).
+    Writes renders_SPLIT_pictures.npy and four more; the module's first lines say what they hold.
+    """
     store = Store(work, split, count, size)
     share = [rows.tolist() for rows in np.array_split(np.arange(count), workers)]
     jobs = [(data, work, split, store, rows, [seed, split == "held_out", n]) for n, rows in enumerate(share)]
