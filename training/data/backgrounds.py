@@ -72,7 +72,7 @@ class Backgrounds:
         top = int(rng.integers(picture.shape[0] - tall + 1))
         left = int(rng.integers(picture.shape[1] - wide + 1))
         part = picture[top : top + tall, left : left + wide]
-        way = cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR
+        way = cv2.INTER_AREA if zoom > 1.8 else cv2.INTER_LINEAR
         part = np.asarray(cv2.resize(part, (width, height), interpolation=way), np.uint8)
         if rng.random() < 0.5:
             part = part[:, ::-1]
