@@ -234,7 +234,7 @@ def _shoulders(rng: np.random.Generator, background: Picture, camera: Camera) ->
 def main(data: Path, work: Path, count: int, split: Split, size: int, seed: int, workers: int) -> None:
     """Draws turned faces of one split and stores them in WORK.
 
-    Needs labels.npz there (python -m training.data) and the backgrounds (python -m training.data.backgrounds).
+    Needs labels.npz there (python -m training.data) and backgrounds (python -m training.data.backgrounds).
     Writes renders_SPLIT_pictures.npy and four more; the module's first lines say what they hold.
     """
     store = Store(work, split, count, size)
