@@ -182,7 +182,7 @@ class HeadModel:
 
     def normals(self, points: Float) -> Float:
         """(v, 3) unit normals, outwards, in the points' own axes if these are right-handed."""
-        return _normals(np.ascontiguousarray(points, np.float32), self.triangles)
+        return np.asarray(_normals(np.ascontiguousarray(points, np.float32), self.triangles))
 
     def fit(self, mesh: Float) -> Fit:
         """Identity, expression and weak-perspective camera by least squares to FaceMesh's (468, 3) points."""

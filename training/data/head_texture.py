@@ -392,7 +392,7 @@ def _shade(  # type: ignore[no-untyped-def]  # pragma: no cover
                     value += wo * _bilinear(picture, ox, oy, high, wide, c)
                 if wm > 0:
                     value += wm * _bilinear(picture, mx, my, high, wide, c)
-                value = min(max(value * gain, 0.0), 255.0)
+                value = min(max(value * gain, np.float32(0)), np.float32(255))
                 canvas[y, x, c] += alpha * (value - canvas[y, x, c])
 
 

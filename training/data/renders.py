@@ -33,13 +33,12 @@ import click
 import cv2
 import numpy as np
 from numpy.lib.format import open_memmap
-from numpy.typing import NDArray
 
 from facefusion_runner.faces.types import Float, Mask, Picture
 from training.data.backgrounds import backgrounds
-from training.data.head_model import IDENTITIES, MESH, Camera, HeadModel, rotation
+from training.data.head_model import IDENTITIES, Camera, HeadModel, rotation
 from training.data.head_texture import Head, Light, Turner, draw, sheet
-from training.data.labels import Labels, yaw
+from training.data.labels import MESH, Labels, yaw
 from training.data.pictures import Portrait, Split, portraits
 
 Range = tuple[float, float]
@@ -280,7 +279,7 @@ class Store:
             open_memmap(self.partial[kind], "w+", dtype, shape).flush()
 
     @cached_property
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, np.memmap[Any, Any]]:
         return {kind: open_memmap(path, "r+") for kind, path in self.partial.items()}
 
     def __getstate__(self) -> dict[str, Any]:
