@@ -139,7 +139,7 @@ def main(
     sets = prepared(data, work)
     network = FaceMesh468(*shape_model(rng, sets["portraits"], flips))
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = AveragedWeights(network, 0.995)
+    averaged = AveragedWeights(network, 0.997)
     optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-3, fused=True)
     first = 0
     if resume or export_only:

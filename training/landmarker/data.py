@@ -176,9 +176,9 @@ def view(
     matrix = jittered(rng)
     border = (cv2.BORDER_CONSTANT, cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE)[rng.integers(3)]
     crop = np.asarray(cv2.warpAffine(wide, matrix, (SIDE, SIDE), borderMode=border), np.uint8)
-    if rng.random() < 0.3 * strength:
+    if rng.random() < 0.25 * strength:
         crop = _occluded(rng, crop)
-    return photometric(rng, crop, strength), transformed(mesh, matrix) / np.float32(SIDE), matrix
+    return photometric(rng, crop, 0.8 * strength), transformed(mesh, matrix) / np.float32(SIDE), matrix
 
 
 def _occluded(rng: np.random.Generator, crop: Picture) -> Picture:
