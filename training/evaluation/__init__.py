@@ -1,0 +1,1 @@
+"""The figures of the model cards, on pictures that no network has seen."""
