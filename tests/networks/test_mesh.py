@@ -277,20 +277,6 @@ def filled(picture: Picture, mesh: Float, ring: tuple[int, ...], colour: tuple[i
     cv2.fillPoly(picture, [np.rint(mesh[list(ring), :2]).astype(np.int32)], colour)
 
 
-LOWER_LIPS = (*INNER_LIPS[11:], 17, 314, 405, 321, 84, 181, 91, 16, 15, 315, 316, 85, 86)
-
-
-def opened() -> Float:
-    """A head with an open mouth."""
-    mesh = head()
-    mesh[list(LOWER_LIPS), 1] += 14
-    return mesh
-
-
-def filled(picture: Picture, mesh: Float, ring: tuple[int, ...], colour: tuple[int, int, int]) -> None:
-    cv2.fillPoly(picture, [np.rint(mesh[list(ring), :2]).astype(np.int32)], colour)
-
-
 def test_the_targets_open_mouth_stays() -> None:
     mesh = opened()
     target = mottled(110, 140, 190)
@@ -360,7 +346,7 @@ def test_glasses_and_hands_of_the_target_stay_in_front() -> None:
     cv2.rectangle(target, (100, 170), (120, 200), (255, 0, 0), -1)
     mask = mask_of(segmented(source(mottled(125, 155, 205), mesh), crop(target, mesh)))
     assert mask[190, 110] == 0
-    assert mask[eye[1] + 14, eye[0]] == 0
+    assert mask[eye[1] + 14, eye[0]] < 20
     assert mask[eye[1], eye[0]] == 255, "the eye behind the glasses is the source's"
     over = segmented(source(mottled(125, 155, 205), mesh), crop(target, mesh), keep_glasses=False)
     assert mask_of(over)[eye[1] + 14, eye[0]] == 255
@@ -381,7 +367,7 @@ def test_a_hand_and_glasses_of_the_source_are_not_carried_over() -> None:
         cv2.circle(picture, mesh[list(eye), :2].mean(0).astype(int).tolist(), 17, (0, 255, 0), 4)
     result = segmented(source(picture, mesh), crop(mottled(120, 150, 200, seed=2), mesh))
     inside = result.pixels[mask_of(result) > 60].astype(int)
-    assert (inside[:, 2] > inside[:, 1]).all() and (inside[:, 1] > inside[:, 0]).all()
+    assert (inside[:, 2] > inside[:, 1] + 20).all() and (inside[:, 2] > inside[:, 0] + 20).all()
     assert mask_of(result)[cheek[1], cheek[0]] == 255
 
 
@@ -648,51 +634,5 @@ def test_a_blender_of_another_form_is_refused(tmp_path: Path) -> None:
     session = SessionFactory("cpu", threads=1).open(
         entry(), g.save(tmp_path / "b.onnx", tensors[:1], tensors[1:])
     )
-    with pytest.raises(ModelError, match="mask, visibility and outputs blended, alpha"):
-        Blender(session)
-
-
-# The blender
-
-
-def blender_graph(path: Path, side: int, change: float) -> Path:
-    """A network that makes the face brighter by `change` and takes half of the mask."""
-    g = GraphBuilder()
-    unused = g.op("Mul", g.op("Add", "target", "visibility"), g.constant(0.0))
-    face = g.op("Add", "face", unused)
-    g.op("Add", face, g.constant(change))
-    g.rename_last("blended")
-    g.op("Mul", "mask", g.constant(0.5))
-    g.rename_last("alpha")
-    planes = {"face": 3, "target": 3, "mask": 1, "visibility": 1, "blended": 3, "alpha": 1}
-    tensors = {name: Tensor(name, ("n", count, side, side)) for name, count in planes.items()}
-    given = ("face", "target", "mask", "visibility")
-    return g.save(path, [tensors[n] for n in given], [tensors[n] for n in ("blended", "alpha")])
-
-
-@pytest.mark.parametrize("boost", [1, 2])
-def test_a_blender_repairs_the_drawn_face_and_moves_its_seam(tmp_path: Path, boost: int) -> None:
-    path = blender_graph(tmp_path / "blender.onnx", 256, 0.1)
-    blender = Blender(SessionFactory("cpu", threads=1).open(entry(), path))
-    plain = MeshGenerator("mesh", Parameters(), boost)
-    made = MeshGenerator("mesh", Parameters(), boost, None, blender)
-    picture = np.asarray(cv2.resize(mottled(90, 120, 160), (SIDE * boost, SIDE * boost)), np.uint8)
-    onto = crop(picture, head() * np.float32(boost))
-    of = source(mottled(125, 150, 200), head())
-    before = plain.generate([onto], plain.prepare([of]))[0]
-    after = made.generate([onto], made.prepare([of]))[0]
-    inside = mask_of(before) == 255
-    assert np.abs(mask_of(after)[inside].astype(int) - 128).max() <= 1
-    change = after.pixels[inside].astype(int) - before.pixels[inside]
-    assert np.median(change) == pytest.approx(25.5, abs=1)
-    assert np.array_equal(after.pixels[:20], picture[:20])
-
-
-def test_a_blender_of_another_form_is_refused(tmp_path: Path) -> None:
-    g = GraphBuilder()
-    g.op("Mul", "face", g.constant(0.5))
-    g.rename_last("blended")
-    tensors = [Tensor(name, ("n", 3, 256, 256)) for name in ("face", "blended")]
-    session = SessionFactory("cpu", threads=1).open(entry(), g.save(tmp_path / "b.onnx", tensors[:1], tensors[1:]))
     with pytest.raises(ModelError, match="mask, visibility and outputs blended, alpha"):
         Blender(session)
