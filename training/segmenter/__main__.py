@@ -50,7 +50,7 @@ def held_out(network: torch.nn.Module, pictures: Tensor, classes: Tensor, weight
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), default="../shared", show_default=True)
 @click.option("--work", type=click.Path(path_type=Path), default="build", show_default=True)
-@click.option("--steps", default=1900, show_default=True, help="About 0.8 s of one core each.")
+@click.option("--steps", default=1350, show_default=True, help="About 0.8 s of one core each.")
 @click.option("--size", default=32, show_default=True, help="Pictures per step.")
 @click.option("--rate", default=4e-3, show_default=True, help="Highest learning rate.")
 @click.option("--seed", default=5, show_default=True)
@@ -89,8 +89,8 @@ def main(
     if not export_only:
         train, judged = Portraits(data, work, "train"), Portraits(data, work, "held_out")
         still = np.random.default_rng(0)
-        fixed = batch([judged.sample(still, Mix(), 3 * i) for i in range(_JUDGED)])
-        mix, began, losses = Mix(), time.process_time(), []
+        fixed = batch([judged.sample(still, Mix(), row=3 * i) for i in range(_JUDGED)])
+        mix, began, losses = Mix(rendered=0.12), time.process_time(), []
         for step in range(first, steps):
             rng = np.random.default_rng((seed, step))
             pictures, classes, weights = batch([train.sample(rng, mix) for _ in range(size)])

@@ -25,6 +25,7 @@ from training.segmenter.drawing import blob, capsules, over, polygon, shadow, sm
 from training.segmenter.frames import split
 from training.segmenter.network import SIDE
 from training.segmenter.occluders import Layer, Scene
+from training.segmenter.renders import rendered
 from training.segmenter.teacher import FIELD, Taught, taught
 from training.segmenter.teacher import SIDE as KEPT
 
@@ -53,6 +54,8 @@ class Mix:
     turn: float = 10.0
     """Standard deviation of the rotation in degrees; one sample in seven is turned up to 30 degrees."""
     photometric: float = 1.0
+    rendered: float = 0.0
+    """Share of samples that begin with a render instead of a portrait, where there are renders."""
 
 
 class Portraits:
@@ -63,6 +66,7 @@ class Portraits:
         self.surroundings = backgrounds(work, "train" if which == "train" else "evaluation")
         self.classes = _classes(self.taught, work / "segmenter" / f"{which}_classes.npy")
         self.tones = _tones(self.taught)
+        self.rendered = rendered(data, work, which, self.taught)
 
     def __len__(self) -> int:
         return len(self.taught)
@@ -70,7 +74,8 @@ class Portraits:
     def sample(self, rng: np.random.Generator, mix: Mix, row: int | None = None, only: str = "") -> Sample:
         """One sample. only: the name of the one occluder to draw."""
         row = int(rng.integers(len(self))) if row is None else row
-        picture, truth, weight, mesh = self.turned(rng, row, mix.turn)
+        drawn = self.rendered is not None and rng.random() < mix.rendered
+        picture, truth, weight, mesh = self.turned(rng, row, mix.turn, drawn)
         if rng.random() < mix.shade:
             picture = _shade(rng, picture, mesh)
         own = rng.random() < 0.7
@@ -102,8 +107,15 @@ class Portraits:
         seen = np.asarray(np.clip(picture, 0, 255), np.uint8)
         return photometric(rng, seen, mix.photometric) if mix.photometric else seen, truth, weight
 
-    def turned(self, rng: np.random.Generator, row: int, turn: float) -> tuple[Float, Float, Float, Float]:
+    def turned(
+        self, rng: np.random.Generator, row: int, turn: float, drawn: bool = False
+    ) -> tuple[Float, Float, Float, Float]:
         """Picture, classes, weight, mesh of a portrait on the canvas: turned, shifted, scaled, mirrored."""
+        rows = (self.taught.pictures, self.classes, self.taught.meshes)
+        if drawn and self.rendered is not None:
+            rows = self.rendered
+            row %= len(rows[0])
+        pictures, classes, meshes = rows
         degrees = rng.uniform(-30, 30) if turn and rng.random() < 1 / 7 else rng.normal(0, turn)
         scale = SIDE / (KEPT / FIELD) * (np.exp(rng.normal(0, 0.08)) if turn else 1.0)
         shift = rng.normal(0, 0.035, 2) * SIDE if turn else np.zeros(2)
@@ -114,16 +126,16 @@ class Portraits:
         border = cv2.BORDER_REFLECT_101 if rng.random() < 0.7 else cv2.BORDER_CONSTANT
         # Twice the size first: pixels are then averaged, as at run time.
         fine = np.array([[2, 0, 0.5], [0, 2, 0.5]]) @ np.vstack([m, [0, 0, 1]])
-        picture = cv2.warpAffine(self.taught.pictures[row], fine, (2 * SIDE, 2 * SIDE), borderMode=border)
+        picture = cv2.warpAffine(pictures[row], fine, (2 * SIDE, 2 * SIDE), borderMode=border)
         picture = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
         known = cv2.warpAffine(
-            self.classes[row], m, (SIDE, SIDE), borderMode=border, borderValue=(0, 0, 0, 255)
+            classes[row], m, (SIDE, SIDE), borderMode=border, borderValue=(0, 0, 0, 255)
         ).astype(np.float32)
         known /= np.float32(255)
         truth = np.zeros((SIDE, SIDE, len(CLASSES)), np.float32)
         truth[..., SKIN], truth[..., HAIR], truth[..., GLASSES] = known[..., 0], known[..., 1], known[..., 2]
         truth[..., BACKGROUND] = np.maximum(1 - known[..., 0] - known[..., 1] - known[..., 2], 0)
-        old = self.taught.meshes[row]
+        old = meshes[row]
         mesh = np.column_stack([old[:, :2] @ m[:, :2].T + m[:, 2], old[:, 2] * scale]).astype(np.float32)
         if m[0, 0] * m[1, 1] < 0:
             mesh = _mirrored(mesh)

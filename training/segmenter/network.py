@@ -15,7 +15,7 @@ from facefusion_runner.segmenters import CLASSES
 SIDE: Final = 128
 MEAN: Final = 127.5
 STD: Final = 64.0
-BIAS: Final = (0.0, 0.0, 0.0, 0.0, 0.0)
+BIAS: Final = (0.0, 0.0, 0.0, 0.0, -0.7)
 """Added to the logits of what is exported: things in front of a face are rarer than in training."""
 
 WIDTHS: Final = (24, 48, 72, 96)

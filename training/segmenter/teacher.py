@@ -59,7 +59,7 @@ def taught(data: Path, work: Path, portraits: Sequence[Portrait], name: str) -> 
     labels = Labels.load(work)
     known, rows = labels.of(portraits)
     matrices = [matrix(labels.meshes[row]) for row in rows]
-    meshes = np.stack([_moved(m, labels.meshes[row]) for m, row in zip(matrices, rows, strict=True)])
+    meshes = np.stack([moved(m, labels.meshes[row]) for m, row in zip(matrices, rows, strict=True)])
     files = [work / "segmenter" / f"{name}_{kind}.npy" for kind in ("pictures", "parts")]
     if not all(file.exists() for file in files):
         _ask(data, known, matrices, files)
@@ -77,7 +77,8 @@ def matrix(mesh: Float) -> Matrix:
     return np.column_stack([aligned[:, :2] * scale, aligned[:, 2] * scale + middle])
 
 
-def _moved(m: Matrix, mesh: Float) -> Float:
+def moved(m: Matrix, mesh: Float) -> Float:
+    """The mesh (468, 3) after the transform."""
     return np.column_stack([apply(m, mesh[:, :2]), mesh[:, 2] * scale_of(m)]).astype(np.float32)
 
 
