@@ -1,4 +1,4 @@
-"""Flicker: what changes from frame to frame beside motion, in the swapped region and in the original there."""
+"""Flicker: what changes from frame to frame beside motion, in the swapped region and in the original."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _differences(
         there: Float = grid + flow.calc(grey[now], grey[now - 1], None)
 
         def carried(image: NDArray[np.uint8], there: Float = there) -> NDArray[np.uint8]:
-            return np.asarray(cv2.remap(image, there, None, cv2.INTER_LINEAR), np.uint8)
+            return np.asarray(cv2.remap(image, there[..., 0], there[..., 1], cv2.INTER_LINEAR), np.uint8)
 
         region = np.maximum(masks[now], carried(masks[now - 1])) > _COVERED
         if region.sum() < _FEWEST:
