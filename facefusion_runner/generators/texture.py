@@ -169,7 +169,7 @@ def unwrap(
         shown = shown * _hairless(pixels)
     else:
         bare, matrix = skin
-        sure = cv2.erode(bare, np.ones((3, 3), np.uint8), iterations=max(1, round(bare.shape[0] / 128)))
+        sure = cv2.erode(bare, np.ones((3, 3), np.uint8), iterations=max(1, round(bare.shape[0] / 85)))
         at = _spread(apply(matrix, points), side)
         shown = shown * _smoothstep(cv2.remap(sure, at[..., 0], at[..., 1], cv2.INTER_LINEAR), 0.4, 0.8)
     shown *= _within_picture(points, picture, side)
@@ -249,8 +249,8 @@ def _completed(pixels: Float, shown: Float, other: Float, other_shown: Float) ->
     """`pixels` with what it hides taken from `other`, in the light of `pixels`; and what is shown then."""
     share = (1 - shown) * other_shown / (shown + (1 - shown) * other_shown + np.float32(1e-3))
     if share.max() > 0.01:
-        wider = np.maximum(share, _blurred(np.asarray(share, np.float32), pixels.shape[0] / 100))
-        share = np.asarray(np.minimum(wider, other_shown), np.float32)
+        near = _blurred(np.asarray(share, np.float32), pixels.shape[0] / 100)
+        share = np.maximum(share, np.minimum(near, other_shown))
         other = _in_light_of(pixels, other, shown * other_shown)
         pixels = np.asarray(pixels + (other - pixels) * share[..., None], np.float32)
     return pixels, np.maximum(shown, other_shown)
