@@ -34,7 +34,7 @@ from facefusion_runner.progress import Progress
 from tests.pipeline.conftest import SmallTask, faces, read_clip, times, write_clip
 from tests.support.tiny_models import draw_face, face_picture
 
-WITH_MESH = {"generator": "mesh", "landmarker": "usual_mesh"}
+WITH_MESH = {"generator": "plain_mesh", "landmarker": "usual_mesh"}
 
 
 def change(task: SmallTask) -> np.ndarray[Any, Any]:
@@ -215,7 +215,7 @@ def test_the_landmarks_written_are_the_densest(
 
 def test_a_generator_that_needs_a_mesh_finds_a_landmarker_that_gives_one(task: SmallTask) -> None:
     """Also where another stands before it in the catalog."""
-    task.run(generator="mesh", cache_artifacts="landmarks", cache_keep="always", task_id="look")
+    task.run(generator="plain_mesh", cache_artifacts="landmarks", cache_keep="always", task_id="look")
     assert np.load(task.cache_root / "look" / "landmarks" / "00000003-0.npy").shape == (468, 3)
 
 

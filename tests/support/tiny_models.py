@@ -172,6 +172,13 @@ licence = "apache-2.0"
 parameters = { space = "w600k" }
 
 [[models]]
+id = "plain_mesh"
+role = "generator"
+family = "mesh"
+file = ""
+licence = "apache-2.0"
+
+[[models]]
 id = "narrow"
 role = "generator"
 family = "inswapper"
@@ -195,7 +202,8 @@ def make_tiny_models(root: Path) -> None:
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The MODEL_ROOT.
 
-    Detector `red`, landmarkers `usual` and `usual_mesh`, encoder `colours`, generator `narrow`.
+    Detector `red`, landmarkers `usual` and `usual_mesh`, encoder `colours`, generators `narrow` and
+    `plain_mesh`: the mesh without the networks that tell drawn faces from real ones.
     """
     root = tmp_path_factory.mktemp("tiny-models")
     make_tiny_models(root)
