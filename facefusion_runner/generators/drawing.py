@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from facefusion_runner.faces.types import Float, Picture
 from facefusion_runner.generators.relighting import LUMA, colourfulness, defined, light
 from facefusion_runner.generators.rings import EYES, INNER_LIPS
+from facefusion_runner.generators.shape import lent
 from facefusion_runner.generators.skin import skin_likeness
 from facefusion_runner.generators.texture import Texture, texture_points
 from facefusion_runner.generators.topology import (
@@ -60,6 +61,8 @@ class Look:
     keep_glasses: bool = True
     relight: float = 0.2
     """Standard deviation of the light taken from the target, in parts of the crop's side."""
+    shape: float = 0.4
+    """How much of the sources' shape the face takes on, 0..1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +103,8 @@ def draw(
     if not usable(mesh):
         return None
     side = target.shape[0]
+    kept = _openings(mesh, side, look.keep_eyes)
+    mesh = lent(mesh, texture.shape, look.shape)
     order = _painted(mesh, side)
     triangles = _triangle_map(mesh, order, side)
     area = _extent(triangles)
@@ -118,7 +123,7 @@ def draw(
     mask[area] *= face[..., 3] * np.float32(1 / 255)
     visible = np.zeros((side, side), np.float32)
     visible[area] = shown * np.float32(1 / 255)
-    return Drawn(whole, mask, visible * inside, _openings(mesh, side, look.keep_eyes))
+    return Drawn(whole, mask, visible * inside, kept)
 
 
 def _painted(mesh: NDArray[np.floating], side: int) -> NDArray[np.intp]:

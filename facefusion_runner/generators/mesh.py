@@ -52,6 +52,9 @@ class Parameters(BaseModel, frozen=True, extra="forbid"):
     """False: the target's glasses are drawn over."""
     relight: float = Field(default=0.2, ge=0.03, le=1.0)
     """Standard deviation of the light taken from the target, as a part of the crop's side."""
+    shape: float = Field(default=0.4, ge=0.0, le=1.0)
+    """How much of the sources' shape the face takes on: more looks more like them, and departs further from
+    where the target has its eyes, nose and brows."""
     segmenter: str = ""
     """Id of the model that tells skin from what lies over it; empty: hair is told by its colour, and
     glasses and hands are drawn over."""
@@ -75,7 +78,7 @@ class MeshGenerator:
         blender: Blender | None = None,
     ) -> None:
         self._entry = entry
-        self._look = Look(options.keep_eyes, options.keep_glasses, options.relight)
+        self._look = Look(options.keep_eyes, options.keep_glasses, options.relight, options.shape)
         self._segmenter = segmenter
         self._blender = blender
         self.template = options.template
@@ -194,9 +197,15 @@ def _finished(crop: Crop, drawn: Drawn | None) -> Generated:
     if drawn is None:
         return Generated(crop.pixels.copy(), np.zeros(crop.pixels.shape[:2], np.uint8))
     mask = np.asarray(drawn.mask * 255 + np.float32(0.5), np.uint8)
-    face = drawn.face + (crop.pixels - drawn.face) * drawn.kept[..., None]
-    pixels = np.where(mask[..., None] > 0, np.clip(face + np.float32(0.5), 0, 255), crop.pixels)
-    return Generated(np.asarray(pixels, np.uint8), mask)
+    pixels = crop.pixels.copy()
+    left, top, width, height = cv2.boundingRect(mask)
+    area = slice(top, top + height), slice(left, left + width)
+    face, kept = drawn.face[area], drawn.kept[area][..., None]
+    if kept.any():
+        face = face + (pixels[area] - face) * kept
+    if width:
+        np.copyto(pixels[area], cv2.convertScaleAbs(face), where=mask[area][..., None] > 0)
+    return Generated(pixels, mask)
 
 
 def _planes(image: NDArray[Any]) -> Float:

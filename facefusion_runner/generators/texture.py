@@ -20,6 +20,7 @@ from facefusion_runner.faces.geometry import apply, scale_of, similarity
 from facefusion_runner.faces.types import Float, Matrix, Picture
 from facefusion_runner.generators.relighting import LUMA, light
 from facefusion_runner.generators.rings import EYES
+from facefusion_runner.generators.shape import canonical
 from facefusion_runner.generators.skin import skin_likeness
 from facefusion_runner.generators.topology import (
     CHEEKS,
@@ -59,6 +60,8 @@ class Texture:
     """(side, side, 4) uint8: BGR and opacity; 0 where the target's own skin is better than a guess."""
     shown: NDArray[np.uint8]
     """(side, side) uint8: 255 where a source shows it, 0 where it was filled in."""
+    shape: NDArray[np.float64]
+    """(468, 3): the mean of the sources' shapes, see `shape.canonical`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +74,8 @@ class Unwrapped:
     """(side, side) 0..1: how well the picture shows each texel."""
     detail: float
     """0..1: resolution, in parts of the texture's own."""
+    shape: NDArray[np.float64]
+    """(468, 3), see `shape.canonical`."""
 
 
 @lru_cache(maxsize=4)
@@ -173,7 +178,7 @@ def unwrap(
         at = _spread(apply(matrix, points), side)
         shown = shown * _smoothstep(cv2.remap(sure, at[..., 0], at[..., 1], cv2.INTER_LINEAR), 0.4, 0.8)
     shown *= _within_picture(points, picture, side)
-    return Unwrapped(pixels, np.asarray(shown, np.float32), min(1.0, 1 / scale))
+    return Unwrapped(pixels, np.asarray(shown, np.float32), min(1.0, 1 / scale), canonical(mesh))
 
 
 def _within_picture(points: NDArray[np.float64], picture: Picture, side: int) -> NDArray[np.bool_]:
@@ -234,6 +239,7 @@ def merge(pictures: Sequence[Unwrapped]) -> Texture:
     return Texture(
         np.dstack([np.rint(whole), np.rint(opacity * 255)]).astype(np.uint8),
         np.rint(sure * 255).astype(np.uint8),
+        np.mean([picture.shape for picture in pictures], 0),
     )
 
 

@@ -18,6 +18,7 @@ from facefusion_runner.generators import GeneratorOptions, drawing
 from facefusion_runner.generators import mesh as family
 from facefusion_runner.generators.mesh import Blender, MeshGenerator, Parameters
 from facefusion_runner.generators.rings import EYES, INNER_LIPS, LEFT_EYE, OUTLINE
+from facefusion_runner.generators.shape import canonical, lent
 from facefusion_runner.generators.texture import Texture, texture_points
 from facefusion_runner.generators.topology import (
     LAYOUT,
@@ -312,6 +313,25 @@ def test_eyes_are_the_targets_only_when_asked_for() -> None:
     given = swapped(of, crop(target, mesh)).pixels[y, x].astype(int)
     assert kept[0] - kept[2] > 150
     assert given[2] > given[0]
+
+
+def test_the_face_takes_on_some_of_the_sources_shape_within_the_targets_outline() -> None:
+    mesh, wide = head(), head()
+    eyes = [k for ring in EYES for k in ring]
+    wide[eyes, 0] += np.sign(wide[eyes, 0] - SIDE / 2) * 6
+    moved_eyes = lent(mesh, canonical(wide), 0.5) - mesh
+    assert (np.sign(moved_eyes[eyes, 0]) == np.sign(mesh[eyes, 0] - SIDE / 2)).all()
+    assert 0.5 < np.abs(moved_eyes[eyes, 0]).mean() < 3
+    assert np.abs(moved_eyes[list(OUTLINE)]).max() < 0.1
+    assert np.allclose(lent(mesh, canonical(mesh), 0.5), mesh, atol=0.2)
+    assert np.allclose(lent(mesh, canonical(wide), 0.0), mesh)
+
+
+@pytest.mark.parametrize("yaw", [-40, 0, 40])
+def test_a_shape_is_lent_in_the_targets_pose(yaw: float) -> None:
+    shape = canonical(head())
+    assert np.allclose(canonical(head(yaw, size=90)), shape, atol=1e-3)
+    assert np.allclose(lent(head(yaw), shape, 1.0), head(yaw), atol=0.05)
 
 
 # What lies over skin

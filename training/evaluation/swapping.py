@@ -37,7 +37,7 @@ TURNED: Final = 20.0
 """Degrees of yaw beyond which a face counts as turned; in a third of the pairs one of the two is."""
 
 DETECTOR: Final = "scrfd_500m"
-LANDMARKER: Final = "peppa_68"
+LANDMARKER: Final = "facemesh_468"
 ENCODER: Final = "mobilefacenet_foamliu"
 """E1: the teacher of the built-in encoder may be it."""
 UNSEEN_ENCODER: Final = "mobilefacenet_insightface"
