@@ -72,6 +72,16 @@ def test_the_list_has_role_family_licence_use_size_and_state(program: Program) -
     assert rows["loose"]["state"] == "missing"
 
 
+def test_built_in_models_are_listed_as_such_and_need_no_pull(program: Program) -> None:
+    rows = [row for row in json.loads(program("models", "list", "--json").stdout) if row["built_in"]]
+    assert rows and all(row["state"] == "present" and row["commercial"] for row in rows)
+    lines = program("models", "list").stdout.splitlines()
+    assert sum(line.endswith("built in") for line in lines) == len(rows)
+    weights = next(row["id"] for row in rows if row["bytes"])
+    pulled = program("models", "pull", weights, env={"OFFLINE": "true"})
+    assert pulled.returncode == 0 and "/builtin/" in pulled.stderr
+
+
 @pytest.mark.usefixtures("catalog")
 def test_weights_are_fetched_once_their_licence_is_accepted(
     program: Program, root: Path, server: Files
@@ -119,12 +129,14 @@ def test_a_file_of_ones_own_is_taken_if_it_is_the_right_one(
 def test_verify_reads_what_is_here_and_names_what_is_damaged(program: Program, root: Path) -> None:
     (root / "loose.onnx").write_bytes(b"anything")
     sound = program("models", "verify")
-    assert (sound.returncode, sound.stdout) == (0, f"loose: ok ({root / 'loose.onnx'})\n")
+    first, *built_in = sound.stdout.splitlines()
+    assert (sound.returncode, first) == (0, f"loose: ok ({root / 'loose.onnx'})")
+    assert built_in and all(": ok (" in line and "/builtin/" in line for line in built_in)
     (root / "net.onnx").write_bytes(WEIGHTS[:-1] + b"x")
     damaged = program("models", "verify")
     assert damaged.returncode == 2
     assert damaged.stdout.splitlines()[0].startswith("net: model net is damaged")
-    assert damaged.stderr == "error: 1 of 2 models cannot be used\n"
+    assert damaged.stderr == f"error: 1 of {2 + len(built_in)} models cannot be used\n"
 
 
 def test_the_path_of_the_root(program: Program, root: Path) -> None:
