@@ -38,12 +38,15 @@ PACKAGES: Final = (
 _STICKERS: Final = "tuxpaint"
 _NO_STICKERS: Final = ("symbols/faces", "symbols/money", "people", "cartoon")
 _SKIMAGE: Final = (
-    *("brick", "cell", "chelsea", "clock_motion", "coffee", "coins", "color", "grass", "gravel"),
+    *("brick", "cell", "chelsea", "clock_motion", "coffee", "color", "grass", "gravel"),
     *("hubble_deep_field", "ihc", "moon", "motorcycle_left", "page", "retina", "rocket", "text"),
 )
 _IN_TRAINING: Final = ("chelsea", "the-mouse")
 """Too good a lesson to be in the other half: eyes, nose and mouth of an animal."""
-_WITH_PEOPLE: Final = ("friends_by_Aitzol_Berasategi",)
+_WITH_PEOPLE: Final = (
+    *("friends_by_Aitzol_Berasategi", "seasonal_Santa", "seasonal_German_Christmas_toy"),
+    *("christmas_Santa", "christmas_German_Christmas_toy"),
+)
 _LONGER_SIDE: Final = 1280
 FACELESS: Final = 240
 """How many pictures without a face `faceless` gives."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from facefusion_runner.faces.types import Picture
 from training import loop
 from training.data.backgrounds import backgrounds
-from training.detector.data import Mosaics, subjects
+from training.detector.data import Mosaics, rendered, subjects
 from training.detector.export import WEIGHTS, write
 from training.detector.losses import losses, targets
 from training.detector.network import RetinaFaceLight, priors
@@ -23,7 +23,7 @@ from training.detector.network import RetinaFaceLight, priors
 _MEAN: Final = (104.0, 117.0, 123.0)
 _SIDE: Final = 320
 _WIDE: Final = 640
-_EVERY: Final = 5
+_EVERY: Final = 8
 """Each so many batches, a quarter as many canvases of the double side, for faces that fill them."""
 _AVERAGED: Final = 0.998
 
@@ -66,7 +66,7 @@ def main(
         averaged = state["averaged"]
         rng.bit_generator.state = state["rng"]
         first, spent = state["step"], state["seconds"]
-    mosaics = Mosaics(subjects(data, work), backgrounds(work, "train"))
+    mosaics = Mosaics(subjects(data, work) + rendered(work), backgrounds(work, "train"))
     anchors = {side: priors(side, side) for side in (_SIDE, _WIDE)}
     started, saved, means = time.process_time() - spent, time.monotonic(), np.zeros(3)
     network.train()

@@ -21,6 +21,7 @@ from facefusion_runner.landmarkers.schemes import five_points, of_mesh
 from training.data.backgrounds import Backgrounds, laid_on
 from training.data.labels import Labels
 from training.data.pictures import Split, portraits
+from training.data.renders import stored
 
 ABOVE: Final = 0.139
 BELOW: Final = 0.02
@@ -104,6 +105,16 @@ def subjects(data: Path, work: Path, split: Split = "train", *, longest: int = 5
     ]
 
 
+def rendered(work: Path, most: int = 900) -> list[Subject]:
+    """Drawn heads of all yaws, where `python -m training.data.renders` has made them; else none."""
+    files = {kind: stored(work, "train", kind) for kind in ("pictures", "meshes")}
+    if not all(file.exists() for file in files.values()):
+        return []
+    pictures, meshes = (np.load(file, mmap_mode="r") for file in files.values())
+    chosen = np.unique(np.linspace(0, len(pictures) - 1, most).astype(int))
+    return [subject(np.array(pictures[row]), np.array(meshes[row]), 0.0) for row in chosen]
+
+
 def subject(picture: Picture, mesh: Float, yaw: float, longest: int = 512) -> Subject:
     scale = min(longest / max(picture.shape[:2]), 1.0)
     if scale < 1:
@@ -130,7 +141,7 @@ class Mosaics:
     def pair(self, rng: np.random.Generator, side: int = 320) -> list[tuple[Picture, Truth]]:
         """A canvas of side x side, uint8 BGR, and its mirror image, seen by two different cameras."""
         kinds = (self._scattered, self._crowd, self._large, self._collage, self._empty)
-        shares = (0.36, 0.22, 0.22, 0.08, 0.12) if side <= 320 else (0.3, 0.15, 0.45, 0.05, 0.05)
+        shares = (0.32, 0.18, 0.32, 0.06, 0.12) if side <= 320 else (0.3, 0.15, 0.45, 0.05, 0.05)
         canvas = Canvas(self._backgrounds.sample(rng, side, side))
         kinds[int(rng.choice(len(kinds), p=shares))](rng, canvas)
         truth = _truth(canvas)
@@ -144,9 +155,9 @@ class Mosaics:
 
     def _scattered(self, rng: np.random.Generator, canvas: Canvas) -> None:
         side = len(canvas.picture)
-        for _ in range(int(rng.integers(0, 3))):
+        for _ in range(int(rng.integers(0, 5))):
             self._hard_negative(rng, canvas)
-        for _ in range(int(rng.integers(1, 8))):
+        for _ in range(int(rng.integers(1, 10))):
             size = float(np.exp(rng.uniform(np.log(14), np.log(0.6 * side))))
             self._paste(rng, canvas, size, rng.uniform(0.02, 0.98, 2) * side)
         self._cover(rng, canvas)
@@ -154,6 +165,8 @@ class Mosaics:
     def _crowd(self, rng: np.random.Generator, canvas: Canvas) -> None:
         """Rows of faces, the nearer ones larger and in front."""
         side = len(canvas.picture)
+        for _ in range(int(rng.integers(0, 4))):
+            self._hard_negative(rng, canvas)
         size = float(np.exp(rng.uniform(np.log(13), np.log(32))))
         growth, spacing = float(rng.uniform(1.0, 1.35)), float(rng.uniform(1.3, 2.6))
         height = float(rng.uniform(0, 0.3)) * side
@@ -174,7 +187,7 @@ class Mosaics:
         spare = max(side - size, 0.25 * side) / 2
         place = side / 2 + rng.uniform(-1, 1, 2) * spare
         self._paste(rng, canvas, size, place, whole=bool(rng.random() < 0.5))
-        if rng.random() < 0.3:
+        for _ in range(int(rng.integers(0, 4))):
             self._paste(rng, canvas, float(rng.uniform(0.06, 0.3)) * side, rng.uniform(0, 1, 2) * side)
         self._cover(rng, canvas)
 
@@ -191,19 +204,40 @@ class Mosaics:
                 )
 
     def _empty(self, rng: np.random.Generator, canvas: Canvas) -> None:
-        for _ in range(int(rng.integers(0, 7))):
+        for _ in range(int(rng.integers(0, 13))):
             self._hard_negative(rng, canvas)
 
     def _hard_negative(self, rng: np.random.Generator, canvas: Canvas) -> None:
         """Something that might be taken for a face: an animal, a fruit, skin, a face in the wrong order."""
         kind, side = rng.random(), len(canvas.picture)
-        if kind < 0.5:
+        if kind < 0.3:
             thing = self._backgrounds.cutout(rng)
-            canvas.picture = laid_on(rng, canvas.picture, thing, float(rng.uniform(0.08, 0.9)))
-        elif kind < 0.75:
+            size = float(np.exp(rng.uniform(np.log(0.06), np.log(0.9))))
+            canvas.picture = laid_on(rng, canvas.picture, thing, size)
+        elif kind < 0.5:
             self._scrambled(rng, canvas)
+        elif kind < 0.75:
+            self._oval(rng, canvas)
+        elif kind < 0.9:
+            _text(rng, canvas)
         else:
             _skin(rng, canvas, rng.uniform(0, side, 2), float(rng.uniform(6, 0.3 * side)))
+
+    def _oval(self, rng: np.random.Generator, canvas: Canvas) -> None:
+        """Something else, cut out as faces are."""
+        side = len(canvas.picture)
+        size = int(np.exp(rng.uniform(np.log(14), np.log(0.6 * side))))
+        patch = self._backgrounds.photograph(rng, size, size)
+        alpha = np.zeros((size, size), np.float32)
+        half = size / 2
+        axes = int(half * rng.uniform(0.6, 0.9)), int(half * rng.uniform(0.75, 0.95))
+        cv2.ellipse(alpha, (int(half), int(half)), axes, float(rng.normal(0, 15)), 0, 360, 1.0, -1)
+        if rng.random() < 0.8:
+            alpha = np.asarray(
+                cv2.GaussianBlur(alpha, (0, 0), size * float(rng.uniform(0.01, 0.06))), np.float32
+            )
+        left, top = (rng.uniform(-0.1, 1.0, 2) * side - half).astype(int)
+        _lay(canvas, patch, alpha, int(left), int(top), 0)
 
     def _scrambled(self, rng: np.random.Generator, canvas: Canvas) -> None:
         """Pieces of a face side by side as no face has them, or what is below a face."""
@@ -418,6 +452,16 @@ def _skin(rng: np.random.Generator, canvas: Canvas, place: Float, size: float) -
         shape = (int(middle[0]), int(middle[1])), axes, turn, 0, 360
         cv2.ellipse(canvas.picture, *shape, colour, -1, cv2.LINE_AA)
         cv2.ellipse(canvas.owner, *shape, 0, -1)
+
+
+def _text(rng: np.random.Generator, canvas: Canvas) -> None:
+    side = len(canvas.picture)
+    for _ in range(int(rng.integers(1, 4))):
+        text = "".join(chr(code) for code in rng.integers(33, 127, int(rng.integers(3, 16))))
+        place = int(rng.uniform(-0.1, 0.8) * side), int(rng.uniform(0.05, 1.0) * side)
+        colour = tuple(int(c) for c in rng.integers(0, 256, 3))
+        size, width = float(np.exp(rng.uniform(np.log(0.35), np.log(3)))), int(rng.integers(1, 5))
+        cv2.putText(canvas.picture, text, place, int(rng.integers(0, 8)), size, colour, width, cv2.LINE_AA)
 
 
 def _truth(canvas: Canvas) -> Truth:

@@ -22,7 +22,10 @@ _NEAR: Final = 0.45
 _FAR: Final = 0.3
 _CLOSEST: Final = 3
 """So many priors answer for each face, however little they overlap."""
-_POINTS_WEIGHT: Final = 1.5
+_FEWEST: Final = 12
+"""Priors with a face that each canvas counts for at least: one without any must not outweigh the others."""
+_POINTS_WEIGHT: Final = 1.0
+_SCORE_WEIGHT: Final = 6.0
 _BOX_WEIGHT: Final = 2.0
 
 
@@ -98,11 +101,8 @@ def losses(found: Tensor, wanted: Targets, priors: Tensor) -> tuple[Tensor, Tens
     chance = torch.sigmoid(logits)
     missed = torch.where(labels == 1, 1 - chance, chance)
     weight = torch.where(labels == 1, 0.35, 0.65) * missed**2
-    score = (
-        2
-        * (weight * functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")).sum()
-        / count
-    )
+    entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    score = _SCORE_WEIGHT * (weight * entropy).sum() / max(count, _FEWEST * len(found))
     own = priors.expand(len(found), -1, -1)[is_face]
     answers = found[is_face]
     centre = own[:, :2] + answers[:, 1:3] * CENTRE_VARIANCE * own[:, 2:]
@@ -110,13 +110,21 @@ def losses(found: Tensor, wanted: Targets, priors: Tensor) -> tuple[Tensor, Tens
     boxes = torch.cat([centre - half, centre + half], 1)
     extents = wanted.boxes[:, 2:] - wanted.boxes[:, :2]
     size = extents.prod(1).sqrt().clamp(min=8)
-    box = _giou_loss(boxes, wanted.boxes).sum() / count
+    share = _shares(own[:, 2])
+    box = (_giou_loss(boxes, wanted.boxes) * share).sum()
     points = own[:, None, :2] + answers[:, 5:].reshape(-1, 5, 2) * CENTRE_VARIANCE * own[:, None, 2:]
     error = (points - wanted.points) / size[:, None, None]
     point = functional.smooth_l1_loss(error * 20, torch.zeros_like(error), beta=0.5, reduction="sum") / (
         count * 10
     )
     return score, _BOX_WEIGHT * box, _POINTS_WEIGHT * point
+
+
+def _shares(sizes: Tensor) -> Tensor:
+    """(n,) weights that sum to at most 1: each stride has the same, however few faces are large."""
+    level = (sizes > 32).long() + (sizes > 128).long()
+    counts = torch.bincount(level, minlength=3)
+    return 1 / (counts.clamp(min=_FEWEST)[level] * max(int((counts > 0).sum()), 1))
 
 
 def _giou_loss(found: Tensor, wanted: Tensor) -> Tensor:
