@@ -114,10 +114,8 @@ def losses(found: Tensor, wanted: Targets, priors: Tensor) -> tuple[Tensor, Tens
     box = (_giou_loss(boxes, wanted.boxes) * share).sum()
     points = own[:, None, :2] + answers[:, 5:].reshape(-1, 5, 2) * CENTRE_VARIANCE * own[:, None, 2:]
     error = (points - wanted.points) / size[:, None, None]
-    point = functional.smooth_l1_loss(error * 20, torch.zeros_like(error), beta=0.5, reduction="sum") / (
-        count * 10
-    )
-    return score, _BOX_WEIGHT * box, _POINTS_WEIGHT * point
+    point = functional.smooth_l1_loss(error * 20, torch.zeros_like(error), beta=0.5, reduction="none")
+    return score, _BOX_WEIGHT * box, _POINTS_WEIGHT * (point.mean((1, 2)) * share).sum()
 
 
 def _shares(sizes: Tensor) -> Tensor:
