@@ -114,16 +114,14 @@ def draw(
     bare = None if parts is None else _bare(parts, look.keep_glasses)
     depth = _depth(triangles)
     lit, bare = _lit(face, target, bare, triangles, depth, area, look)
-    inside = np.zeros((side, side), np.float32)
-    inside[area] = 1
-    inside[triangles < 0] = 0
+    inside = triangles[area] >= 0
     whole = target.astype(np.float32)
-    whole[area] = np.where(triangles[area][..., None] < 0, whole[area], lit)
+    np.copyto(whole[area], lit, where=inside[..., None])
     mask = _smoothstep(depth / np.float32(side), EDGE, EDGE + FEATHER) * bare
     mask[area] *= face[..., 3] * np.float32(1 / 255)
     visible = np.zeros((side, side), np.float32)
-    visible[area] = shown * np.float32(1 / 255)
-    return Drawn(whole, mask, visible * inside, kept)
+    np.copyto(visible[area], shown * np.float32(1 / 255), where=inside)
+    return Drawn(whole, mask, visible, kept)
 
 
 def _painted(mesh: NDArray[np.floating], side: int) -> NDArray[np.intp]:
@@ -160,20 +158,30 @@ def _texels(
     area: Area,
 ) -> tuple[Picture, NDArray[np.uint8]]:
     """The texture on the mesh: (h, w, 4) and (h, w) uint8 of `area`; no meaning where nothing is drawn."""
-    corners = np.ones((len(order), 3, 3))
-    corners[..., :2] = mesh[TRIANGLES[order], :2]
-    places = texture_points(len(texture.pixels))[TRIANGLES[order]]
-    maps = np.zeros((len(TRIANGLES) + 1, 6), np.float32)
-    maps[-1, 4:] = -2
-    maps[order] = np.linalg.solve(corners, places).reshape(-1, 6)
+    maps = np.zeros((6, len(TRIANGLES) + 1), np.float32)
+    maps[4:, -1] = -2
+    maps[:, order] = _affine(
+        mesh[TRIANGLES[order], :2], texture_points(len(texture.pixels))[TRIANGLES[order]]
+    )
     at = triangles[area]
     y, x = np.ogrid[area]
-    taken = maps[at]
     x, y = x.astype(np.float32), y.astype(np.float32)
-    u, v = (taken[..., k] * x + taken[..., k + 2] * y + taken[..., k + 4] for k in (0, 1))
+    u, v = (maps[k].take(at) * x + maps[k + 2].take(at) * y + maps[k + 4].take(at) for k in (0, 1))
     face = cv2.remap(texture.pixels, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     shown = cv2.remap(texture.shown, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(face, np.uint8), np.asarray(shown, np.uint8)
+
+
+def _affine(of: NDArray[np.floating], to: NDArray[np.floating]) -> Float:
+    """(6, n): the affine maps of triangles (n, 3, 2): the images of (1, 0) and (0, 1); what is added."""
+    a, b, c = np.moveaxis(np.asarray(of, np.float64), 1, 0)
+    p, q, r = np.moveaxis(to, 1, 0)
+    u, v, s, t = b - a, c - a, q - p, r - p
+    area = (u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])[:, None]
+    along_x = (s * v[:, 1:] - t * u[:, 1:]) / area
+    along_y = (t * u[:, :1] - s * v[:, :1]) / area
+    origin = p - along_x * a[:, :1] - along_y * a[:, 1:]
+    return np.hstack([along_x, along_y, origin]).T.astype(np.float32)
 
 
 def _bare(parts: Float, keep_glasses: bool) -> Float:
@@ -221,15 +229,15 @@ def _lit(
     rim_gain, rim_offset = light(small, there, weight, RIM * SMALL)
     rim = 1 - _smoothstep(cv2.resize(depth, (SMALL, SMALL))[..., None] / np.float32(side), *RIM_WIDTH)
     gain, offset = gain + (rim_gain - gain) * rim, offset + (rim_offset - offset) * rim
-    fields = np.asarray(cv2.resize(np.dstack([gain, offset]), (side, side)), np.float32)[area]
     within = cv2.erode((triangles[area] >= 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     sharp = defined(np.ascontiguousarray(face[..., :3]), target[area], within, side)
-    lit = np.asarray(sharp * fields[..., :3] + fields[..., 3:], np.float32)
+    lit = cv2.multiply(sharp, cv2.resize(gain, (side, side))[area])
+    lit = np.asarray(cv2.add(lit, cv2.resize(offset, (side, side))[area]), np.float32)
     colour = colourfulness(small * gain + offset, there, weight)
     if colour < 1:
         grey = (lit @ LUMA)[..., None]
         lit = np.asarray(grey + colour * (lit - grey), np.float32)
-    return np.clip(lit, 0, 255), bare
+    return np.asarray(np.clip(lit, 0, 255, out=lit)), bare
 
 
 def _openings(mesh: NDArray[np.floating], side: int, keep_eyes: bool) -> Float:

@@ -31,6 +31,9 @@ DEFINITION: Final = 0.3
 EDGE: Final = 40.0
 """Fine detail in 8-bit levels beyond which an edge counts no more: a glint, a moustache, glasses."""
 
+REACH: Final = 2.5
+"""How far a Gaussian is followed, in standard deviations."""
+
 FLOOR: Final = 4.0
 """Added to both sides of a ratio, so that black does not blow up."""
 
@@ -110,5 +113,6 @@ def _low(values: Float, weight: Float, sigma: float) -> Float:
     """The weighted Gaussian mean around each pixel, per channel; the overall mean where no weight is near."""
     share = weight[..., None]
     mean = ((values * share).sum((0, 1)) / weight.sum()).astype(np.float32)
-    near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None] + np.float32(1e-3)
-    return np.asarray(mean + cv2.GaussianBlur((values - mean) * share, (0, 0), sigma) / near, np.float32)
+    reach = 2 * round(REACH * sigma) + 1
+    known = cv2.GaussianBlur(np.dstack([(values - mean) * share, weight]), (reach, reach), sigma)
+    return np.asarray(mean + known[..., :3] / (known[..., 3:] + np.float32(1e-3)), np.float32)

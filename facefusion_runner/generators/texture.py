@@ -45,6 +45,9 @@ ASIDE: Final = (0.3, 0.65)
 BEHIND: Final = 0.12
 """Depth in interocular distances by which skin lies hidden behind a nearer part of the face."""
 
+CLEAR: Final = 0.45
+"""Brightness of an eye, in parts of the cheeks', below which something dark lies before it."""
+
 CHOOSY: Final = 6
 """Power that lets the better of two pictures win."""
 
@@ -176,7 +179,8 @@ def unwrap(
         bare, matrix = skin
         sure = cv2.erode(bare, np.ones((3, 3), np.uint8), iterations=max(1, round(bare.shape[0] / 85)))
         at = _spread(apply(matrix, points), side)
-        shown = shown * _smoothstep(cv2.remap(sure, at[..., 0], at[..., 1], cv2.INTER_LINEAR), 0.4, 0.8)
+        bare = _smoothstep(cv2.remap(sure, at[..., 0], at[..., 1], cv2.INTER_LINEAR), 0.4, 0.8)
+        shown = shown * _through_clear_lenses(bare, pixels)
     shown *= _within_picture(points, picture, side)
     return Unwrapped(pixels, np.asarray(shown, np.float32), min(1.0, 1 / scale), canonical(mesh))
 
@@ -306,21 +310,37 @@ def _opacity(shown: Float) -> Float:
     return _blurred(np.asarray(cv2.erode(bare, np.ones((reach, reach), np.uint8)), np.float32), side / 60)
 
 
+def _through_clear_lenses(bare: Float, pixels: Float) -> Float:
+    """`bare` with the eyes where they are seen through something that is not bare skin, such as clear lenses.
+
+    What hides an eye, sunglasses or hair, is much darker than the cheeks.
+    """
+    side = bare.shape[0]
+    luma = pixels @ LUMA
+    cheeks = CHEEKS[_layout(side).triangles.reshape(side, side)] & (bare > 0.5)
+    if not cheeks.any() or np.median(luma[_lids(side, 0) > 0]) < CLEAR * np.median(luma[cheeks]):
+        return bare
+    return np.maximum(bare, _lids(side, side // 80))
+
+
 def _eyes(shown: Float) -> Float:
     """(side, side) 0..1: 0 around both eyes where neither side of the face shows them, as behind sunglasses.
 
     A face without eyes is none, so the target's look through.
     """
     side = shown.shape[0]
+    seen = float(shown[_lids(side, 0) > 0].mean())
+    return 1 - _blurred(_lids(side, side // 26), side / 80) * (1 - _smoothstep(seen, 0.7, 0.95))
+
+
+def _lids(side: int, reach: int) -> Float:
+    """(side, side) 0 or 1: both eyes, `reach` texels more above and below, and twice as many beside them."""
     points = texture_points(side)
-    eyes, lids = np.zeros((2, side, side), np.uint8)
+    eyes = np.zeros((side, side), np.uint8)
     for ring in EYES:
         cv2.fillPoly(eyes, [np.rint(points[list(ring)]).astype(np.int32)], 1)
-    seen = float(shown[eyes > 0].mean())
-    reach = side // 13
-    cv2.dilate(eyes, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, reach + 1)), lids)
-    hidden = 1 - _smoothstep(seen, 0.7, 0.95)
-    return np.asarray(1 - _blurred(lids.astype(np.float32), side / 80) * hidden, np.float32)
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (4 * reach + 1, 2 * reach + 1))
+    return np.asarray(cv2.dilate(eyes, around), np.float32)
 
 
 def _blurred(image: Float, sigma: float) -> Float:
