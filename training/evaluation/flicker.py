@@ -57,10 +57,10 @@ def flicker(networks: Networks, source: Any, clip: Path, seconds: float = SECOND
         results.append(result)
         masks.append(mask)
         found.append(len(faces))
-    differences = _differences(frames, results, masks)
-    if not len(differences):
+    changes = differences(frames, results, masks)
+    if not len(changes):
         return None
-    swapped, original = differences.mean(0)
+    swapped, original = changes.mean(0)
     return Flicker(float(swapped), float(original), float(np.mean(found)))
 
 
@@ -101,10 +101,13 @@ def _swapped(
     return result, covered
 
 
-def _differences(
+def differences(
     frames: Sequence[Picture], results: Sequence[Picture], masks: Sequence[Mask]
 ) -> NDArray[np.float64]:
-    """(pairs of frames, 2): swapped and original."""
+    """(pairs of frames, 2): the mean change of the swapped clip and of the original, in 8-bit levels.
+
+    All three lists are of the same length; two frames whose masks cover next to nothing get no row.
+    """
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), np.uint8) for frame in frames]
     height, width = grey[0].shape
