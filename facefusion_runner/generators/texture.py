@@ -313,14 +313,16 @@ def _opacity(shown: Float) -> Float:
 def _through_clear_lenses(bare: Float, pixels: Float) -> Float:
     """`bare` with the eyes where they are seen through something that is not bare skin, such as clear lenses.
 
-    What hides an eye, sunglasses or hair, is much darker than the cheeks.
+    What hides an eye, sunglasses or hair, is much darker than the cheeks. Where a segmenter takes clear
+    glasses as a whole, the source keeps them: brows and lids cannot be made up.
     """
     side = bare.shape[0]
     luma = pixels @ LUMA
     cheeks = CHEEKS[_layout(side).triangles.reshape(side, side)] & (bare > 0.5)
     if not cheeks.any() or np.median(luma[_lids(side, 0) > 0]) < CLEAR * np.median(luma[cheeks]):
         return bare
-    return np.maximum(bare, _lids(side, side // 80))
+    whole = bare[_lids(side, 0) > 0].mean() < 0.5
+    return np.maximum(bare, _lids(side, side // 13 if whole else side // 80))
 
 
 def _eyes(shown: Float) -> Float:
