@@ -16,13 +16,15 @@ from training import loop
 from training.data.labels import Labels
 from training.data.pictures import portraits
 from training.encoder import evaluate, views
-from training.encoder.losses import AngularMargin, MapMatch, to_teacher
-from training.encoder.network import DIMENSION, SIDE, Encoder
+from training.encoder.losses import AngularMargin, to_teacher
+from training.encoder.network import DIMENSION, SIDE, Encoder, Shipped, load
 from training.encoder.pool import MARGIN, Pool, build, shape, warp
-from training.encoder.teacher import AXES, Teacher
+from training.encoder.teacher import answers
 from training.export import export
 
 RATE: Final = 2e-3
+_WHITENING: Final = 1600
+"""Faces that the embeddings' covariance is taken from."""
 _WARM_UP: Final = 100
 _JUDGED: Final = 300
 """Steps between two looks at what is held out."""
@@ -41,7 +43,6 @@ _JUDGED: Final = 300
 @click.option("--batch", default=32, show_default=True)
 @click.option("--minutes", default=0.0, help="Plan the steps for so many minutes of processor time instead.")
 @click.option("--teacher", default=1.0, show_default=True, help="Weight of its embedding; 0: from scratch.")
-@click.option("--maps", default=0.3, show_default=True, help="Weight of the teacher's last map.")
 @click.option("--margin", default=0.03, show_default=True, help="Weight of the angular margin softmax.")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--seed", default=3, show_default=True)
@@ -59,7 +60,6 @@ def main(
     batch: int,
     minutes: float,
     teacher: float,
-    maps: float,
     margin: float,
     threads: int,
     seed: int,
@@ -69,23 +69,40 @@ def main(
 ) -> None:
     rng = loop.start(seed, threads)
     folder = work / "encoder"
-    if redraw or not (folder / "pool" / "maps.npy").exists():
+    if redraw or not (folder / "pool" / "photographs.npy").exists():
         build(data, work, folder / "pool", rng, turned=turned, mixed=mixed)
-    run = Run(data, work, Pool.load(folder / "pool"), rng, batch, (teacher, maps, margin))
-    checkpoint = folder / f"{name}.pt"
-    if resume or only_export:
-        run.restore(checkpoint)
+    pool, checkpoint = Pool.load(folder / "pool"), folder / f"{name}.pt"
     if not only_export:
+        run = Run(data, work, pool, rng, batch, (teacher, margin))
+        if resume:
+            run.restore(checkpoint)
         run.train(checkpoint, steps, minutes)
-    export(run.averaged.network, output, {"input": torch.rand(2, 3, SIDE, SIDE) * 2 - 1}, ["embedding"])
-    click.echo(f"{output} written: {run.judge()}")
+    shipped = whitened(checkpoint, pool, seed)
+    export(shipped, output, {"input": torch.rand(2, 3, SIDE, SIDE) * 2 - 1}, ["embedding"])
+    click.echo(f"{output} written")
+    for key, value in evaluate.figures(data, work, output).items():
+        click.echo(f"  {key} {value:.4g}")
+
+
+def whitened(checkpoint: Path, pool: Pool, seed: int) -> Shipped:
+    """What is shipped: the averaged weights, whitened by faces of the pool; kept in the checkpoint."""
+    state = loop.restore(checkpoint)
+    network = load({"averaged": state["averaged"]})
+    rng = np.random.default_rng(seed)
+    unmixed = np.flatnonzero(np.bincount(pool.classes)[pool.classes] > 1)
+    chances = pool.chances()[unmixed]
+    rows = rng.choice(unmixed, min(_WHITENING, len(unmixed)), replace=False, p=chances / chances.sum())
+    crops = np.stack([views.plain(picture) for picture in pool.pictures[np.sort(rows)]])
+    network.whiten(torch.from_numpy(views.normalised(crops)))
+    loop.save(checkpoint, **{**state, "shipped": network.state_dict()})
+    return network
 
 
 class Run:
     """A training that can be ended at any step and gone on with.
 
-    weights: of the teacher's embedding, of its map, of the angular margin; without a teacher the persons'
-    centres begin at random.
+    weights: of the teacher's embedding and of the angular margin; without a teacher the persons' centres
+    begin at random.
     """
 
     def __init__(
@@ -95,20 +112,20 @@ class Run:
         pool: Pool,
         rng: np.random.Generator,
         batch: int,
-        weights: tuple[float, float, float],
+        weights: tuple[float, float],
     ) -> None:
         self._pool, self._rng, self._batch, self._weights = pool, rng, batch, weights
+        self._chances = pool.chances()
         self._targets = torch.from_numpy(pool.targets)
         self._persons = torch.from_numpy(pool.classes).long()
         persons = int(pool.classes.max()) + 1
         centres = _means(self._targets, self._persons, persons) if weights[0] else None
         self.network = Encoder().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._margin = AngularMargin(persons, DIMENSION, centres)
-        self._map = MapMatch(self.network.gather.in_channels, AXES)
-        self.averaged = loop.AveragedWeights(self.network)
+        self.averaged = loop.AveragedWeights(self.network, decay=0.995)
         self._optimiser = torch.optim.AdamW(
             [
-                {"params": [*self.network.parameters(), *self._map.parameters()], "weight_decay": 0.05},
+                {"params": self.network.parameters(), "weight_decay": 0.05},
                 {"params": self._margin.parameters(), "weight_decay": 0.0},
             ]
         )
@@ -120,7 +137,7 @@ class Run:
     def train(self, checkpoint: Path, steps: int, minutes: float) -> None:
         self._steps = self._steps or steps
         begun, before, first = time.process_time(), self._spent, self._step
-        sums = np.zeros(4)
+        sums = np.zeros(2)
         while self._step < self._steps:
             rate = loop.cosine(self._step, self._steps, RATE, _WARM_UP)
             loop.set_rate(self._optimiser, rate)
@@ -134,7 +151,7 @@ class Run:
             if self._step % 100 == 0:
                 means = " ".join(
                     f"{label} {value / 100:.4f}"
-                    for label, value in zip(("cosine", "map", "margin", "plain"), sums, strict=True)
+                    for label, value in zip(("teacher", "margin"), sums, strict=True)
                 )
                 click.echo(
                     f"step {self._step}/{self._steps} {self._spent / 60:.1f} min rate {rate:.1e} {means}"
@@ -160,11 +177,9 @@ class Run:
         self.network.load_state_dict(state["network"])
         self.averaged.network.load_state_dict(state["averaged"])
         self._margin.load_state_dict(state["margin"])
-        self._map.load_state_dict(state["map"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._rng.bit_generator.state = state["rng"]
         self._step, self._steps, self._spent = state["step"], state["steps"], state["spent"]
-        self.averaged._steps = self._step
 
     def _save(self, checkpoint: Path) -> None:
         loop.save(
@@ -172,7 +187,6 @@ class Run:
             network=self.network.state_dict(),
             averaged=self.averaged.network.state_dict(),
             margin=self._margin.state_dict(),
-            map=self._map.state_dict(),
             optimiser=self._optimiser.state_dict(),
             rng=self._rng.bit_generator.state,
             step=self._step,
@@ -180,33 +194,24 @@ class Run:
             spent=self._spent,
         )
 
-    def _one(self) -> tuple[float, ...]:
-        """One step; the three losses, and the share of faces whose view was not mirrored."""
-        rows = np.sort(self._rng.choice(len(self._targets), self._batch, replace=False))
+    def _one(self) -> tuple[float, float]:
+        """One step; both losses."""
+        rows = self._rng.choice(len(self._targets), self._batch, p=self._chances)
         pictures = self._pool.pictures[rows]
         shown = [
             views.view(self._rng, picture, pictures[index - 1]) for index, picture in enumerate(pictures)
         ]
-        batch = torch.from_numpy(views.normalised(np.stack([crop for crop, _ in shown])))
-        counts = torch.tensor([0.0 if mirrored else 1.0 for _, mirrored in shown])
-        features = self.network.map(batch.to(memory_format=torch.channels_last))
-        embeddings = self.network.head(features)
-        teacher, maps, margin = self._weights
-        zero = torch.zeros(())
-        losses: list[Tensor] = [
-            to_teacher(embeddings, self._targets[rows]) if teacher else zero,
-            self._map(features, torch.from_numpy(self._pool.maps[rows]).float(), counts)
-            if teacher and maps
-            else zero,
-            self._margin(embeddings, self._persons[rows]) if margin else zero,
-        ]
-        loss = teacher * losses[0] + maps * losses[1] + margin * losses[2]
+        batch = torch.from_numpy(views.normalised(np.stack(shown)))
+        embeddings = self.network(batch.to(memory_format=torch.channels_last))
+        of_teacher, of_margin = self._weights
+        losses = to_teacher(embeddings, self._targets[rows]), self._margin(embeddings, self._persons[rows])
+        loss = of_teacher * losses[0] + of_margin * losses[1]
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self._optimiser.step()
         self.averaged.update(self.network)
-        return (*(float(value) for value in losses), float(counts.mean()))
+        return losses[0].item(), losses[1].item()
 
     def _embed(self, crops: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
         parts = [torch.from_numpy(views.normalised(crops[i : i + 32])) for i in range(0, len(crops), 32)]
@@ -225,8 +230,8 @@ def _held_out(data: Path, work: Path) -> tuple[np.ndarray[Any, np.dtype[np.uint8
     known, rows = labels.of(synthetic)
     shapes = [shape(labels.points[row], labels.meshes[row]).flat() for row in rows]
     wide = [warp(own.read(data), points, points) for own, points in zip(known, shapes, strict=True)]
-    targets, _ = Teacher(data).answers(np.stack(wide), MARGIN)
-    return np.stack([views.plain(picture) for picture in wide]), targets
+    crops = np.stack([views.plain(picture) for picture in wide])
+    return crops, answers(data, np.stack(wide), MARGIN)
 
 
 if __name__ == "__main__":

@@ -41,19 +41,6 @@ class AngularMargin(nn.Module):
         return functional.cross_entropy(_SCALE * logits, persons)
 
 
-class MapMatch(nn.Module):
-    """How far the map, read by one linear layer, is from the teacher's (Romero et al., ICLR 2015)."""
-
-    def __init__(self, channels: int, axes: int) -> None:
-        super().__init__()
-        self.read = nn.Conv2d(channels, axes, 1)
-
-    def forward(self, features: Tensor, wanted: Tensor, counts: Tensor) -> Tensor:
-        """features: (n, channels, 7, 7). wanted: (n, axes, 7, 7). counts: (n,), 0 or 1."""
-        errors = (self.read(features) - wanted).square().mean((1, 2, 3))
-        return (errors * counts).sum() / counts.sum().clamp(min=1)
-
-
 def to_teacher(embeddings: Tensor, targets: Tensor) -> Tensor:
     """1 - cosine, the mean over the batch."""
     return 1 - functional.cosine_similarity(embeddings, targets).mean()

@@ -37,17 +37,45 @@ class Encoder(nn.Module):
         # A weight per place and channel (MobileFaceNet's global depthwise convolution): an aligned face has
         # its parts in known places, which a mean over the map forgets.
         self.gather = nn.Conv2d(_LAST, _LAST, SIDE // 16, groups=_LAST, bias=False)
-        self.embed = nn.Sequential(nn.BatchNorm1d(_LAST), nn.Linear(_LAST, DIMENSION))
-
-    def map(self, pictures: Tensor) -> Tensor:
-        """(n, 256, 7, 7): what the embedding is gathered from."""
-        return self.last(self.stages(self.stem(pictures)))  # type: ignore[no-any-return]
-
-    def head(self, features: Tensor) -> Tensor:
-        return self.embed(self.gather(features).flatten(1))  # type: ignore[no-any-return]
+        self.embed = nn.Linear(_LAST, DIMENSION)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.head(self.map(pictures))
+        features = self.last(self.stages(self.stem(pictures)))
+        return self.embed(self.gather(features).flatten(1))  # type: ignore[no-any-return]
+
+
+class Shipped(nn.Module):
+    """The encoder as it is used: a face and its mirror image are seen, and the embedding is whitened.
+
+    A network that is not sure leans to the mean: it tells little in the directions in which persons are hard
+    to tell, and too much in the others. The covariance of its own embeddings says which are which.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("mean", torch.zeros(DIMENSION))
+        self.register_buffer("whitening", torch.eye(DIMENSION))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """As `Encoder`; not normalised."""
+        both = self.encoder(torch.cat([pictures, pictures.flip(3)]))
+        embedding = functional.normalize(both.reshape(2, -1, DIMENSION).sum(0))
+        return (embedding - self.mean) @ self.whitening
+
+    @torch.no_grad()
+    def whiten(self, pictures: Tensor) -> None:
+        """Takes the mean and the covariance from pictures (n, 3, 112, 112) of many persons.
+
+        The covariance is drawn half way to a multiple of the identity: its small eigenvalues are noise.
+        """
+        self.mean.zero_()
+        self.whitening.copy_(torch.eye(DIMENSION))
+        found = torch.cat([self(part) for part in pictures.split(32)])
+        covariance = found.T.cov()
+        values, vectors = torch.linalg.eigh(covariance + covariance.diagonal().mean() * torch.eye(DIMENSION))
+        self.mean.copy_(found.mean(0))
+        self.whitening.copy_(vectors / values.sqrt())
 
 
 class Block(nn.Module):
@@ -63,15 +91,17 @@ class Block(nn.Module):
         return functional.relu(x + self.second(self.first(x)))
 
 
-def load(source: Path | Mapping[str, Any]) -> Encoder:
+def load(source: Path | Mapping[str, Any]) -> Shipped:
     """The trained encoder, frozen, in inference mode; gradients still reach its input.
 
-    source: a checkpoint of `python -m training.encoder`, its content, or a state dictionary.
+    source: a checkpoint of `python -m training.encoder` or its content.
     """
     if isinstance(source, Path):
         source = torch.load(source, map_location="cpu", weights_only=False)
-    network = Encoder()
-    network.load_state_dict(source.get("averaged", source))
+    network = Shipped(Encoder())
+    network.encoder.load_state_dict(source["averaged"])
+    if "shipped" in source:
+        network.load_state_dict(source["shipped"])
     return network.eval().requires_grad_(False)
 
 

@@ -23,11 +23,14 @@ from facefusion_runner.faces.types import Float, Picture
 from training.data.labels import Labels
 from training.data.pictures import portraits
 from training.encoder.network import SIDE
-from training.encoder.teacher import Teacher
+from training.encoder.teacher import answers
 
 MARGIN: Final = 10
 """Pixels around the encoder's crop that a view may reach."""
 WIDE: Final = SIDE + 2 * MARGIN
+
+PHOTOGRAPH: Final = 3.0
+"""How much more often a photograph is shown than a synthetic face or a mixture."""
 
 _CONTROLS: Final = (
     *(10, 297, 284, 389, 454, 361, 397, 379, 400, 152, 176, 150, 172, 132, 234, 162, 54, 67),  # outline
@@ -52,18 +55,23 @@ class Pool:
     """(n, 132, 132, 3) BGR."""
     targets: Float
     """(n, 128): the teacher's embeddings, of length 1."""
-    maps: NDArray[np.float16]
-    """(n, 64, 7, 7): the teacher's last map in its principal axes; mean square 1."""
     classes: NDArray[np.int32]
     """(n,): the person, from 0; a mixture is a person of its own."""
+    photographs: NDArray[np.bool_]
+    """(n,): a photographed face, as it is or turned; not a synthetic one, not a mixture."""
+
+    def chances(self) -> NDArray[np.float64]:
+        """(n,): how often each is shown."""
+        weights = np.where(self.photographs, PHOTOGRAPH, 1.0)
+        return weights / weights.sum()
 
     @classmethod
     def load(cls, folder: Path) -> Pool:
         return cls(
             np.load(folder / "pictures.npy", mmap_mode="r"),
             np.load(folder / "targets.npy"),
-            np.load(folder / "maps.npy", mmap_mode="r"),
             np.load(folder / "classes.npy"),
+            np.load(folder / "photographs.npy"),
         )
 
 
@@ -113,9 +121,9 @@ def build(data: Path, work: Path, folder: Path, rng: np.random.Generator, *, tur
         place += 1
     pictures.flush()
     np.save(folder / "classes.npy", classes)
-    targets, maps = Teacher(data).answers(pictures, MARGIN)
-    np.save(folder / "targets.npy", targets)
-    np.save(folder / "maps.npy", maps)
+    photographed = np.repeat([portrait.collection != "sfhq256" for portrait in known], 1 + turned)
+    np.save(folder / "photographs.npy", np.append(photographed, np.zeros(mixed, bool)))
+    np.save(folder / "targets.npy", answers(data, pictures, MARGIN))
     return Pool.load(folder)
 
 

@@ -13,18 +13,17 @@ from training.data.augmentation import photometric
 from training.encoder.network import SIDE
 from training.encoder.pool import MARGIN, WIDE
 
-MIRRORED: Final = 0.25
-"""Share of views that are mirrored: the teacher's map does not fit these, its embedding does."""
+_MIRRORED: Final = 0.25
 _HIDDEN: Final = 0.2
+"""Shares of views."""
 
 
-def view(rng: np.random.Generator, wide: Picture, other: Picture) -> tuple[Picture, bool]:
-    """(112, 112, 3) BGR from a face of the pool, and whether it is mirrored. other: what may hide a part."""
-    crop = photometric(rng, _jittered(rng, wide))
+def view(rng: np.random.Generator, wide: Picture, other: Picture) -> Picture:
+    """(112, 112, 3) BGR from a face of the pool. other: what may hide a part."""
+    crop = photometric(rng, _jittered(rng, wide), strength=float(rng.random()))
     if rng.random() < _HIDDEN:
         crop = _hidden(rng, crop, other)
-    mirrored = bool(rng.random() < MIRRORED)
-    return (crop[:, ::-1] if mirrored else crop), mirrored
+    return crop[:, ::-1] if rng.random() < _MIRRORED else crop
 
 
 def plain(wide: Picture) -> Picture:
