@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facefusion_runner.faces.types import Float, Picture
-from facefusion_runner.generators.relighting import LUMA, colourfulness, defined, light
+from facefusion_runner.generators.relighting import LUMA, colourfulness, defined, hue, light
 from facefusion_runner.generators.rings import EYES, INNER_LIPS
 from facefusion_runner.generators.shape import lent
 from facefusion_runner.generators.skin import skin_likeness
@@ -233,6 +233,10 @@ def _lit(
     sharp = defined(np.ascontiguousarray(face[..., :3]), target[area], within, side)
     lit = cv2.multiply(sharp, cv2.resize(gain, (side, side))[area])
     lit = np.asarray(cv2.add(lit, cv2.resize(offset, (side, side))[area]), np.float32)
+    tone = hue(small, there, weight, look.relight * SMALL)
+    if tone[..., 3].any():
+        tone = cv2.resize(tone, (side, side))[area]
+        lit += (lit @ LUMA)[..., None] * tone[..., :3] - lit * tone[..., 3:]
     colour = colourfulness(small * gain + offset, there, weight)
     if colour < 1:
         grey = (lit @ LUMA)[..., None]

@@ -19,6 +19,9 @@ GAIN: Final = (0.3, 3.0)
 TINT: Final = (0.45, 1.9)
 """Limits of each channel's change beside it: skin may change its colour, grey hair should not turn green."""
 
+DARK: Final = (1.4, 2.4)
+"""Brightening from which a source's colour is given up by and by, and at which nothing of it is left."""
+
 CONTRAST: Final = (0.5, 1.3)
 """Limits of the change in contrast: a poor camera or haze leaves half of a portrait's."""
 
@@ -57,6 +60,22 @@ def light(face: Float, target: Float, weight: Float, sigma: float) -> tuple[Floa
     contrast = _contrast(target - there, weight) / _contrast((face - here) * gain, weight)
     contrast = float(np.clip(contrast, *CONTRAST))
     return gain * np.float32(contrast), here * gain * np.float32(1 - contrast)
+
+
+def hue(face: Float, target: Float, weight: Float, sigma: float) -> Float:
+    """(h, w, 4): the target's colour at a luma of 1 (BGR), times the share in which to take it; that share.
+
+    Pictures, `weight` and `sigma` as for `light`. What lies in deep shadow in the source has no colour
+    worth making bright: a camera's noise and compression would be seen as yellow and blue stains.
+    """
+    if not weight.any():
+        return np.zeros((*face.shape[:2], 4), np.float32)
+    there = _low(target, weight, sigma)
+    here = _low(face, weight, sigma)
+    luma = there @ LUMA + FLOOR
+    brightened = (luma / (here @ LUMA + FLOOR) - DARK[0]) / np.float32(DARK[1] - DARK[0])
+    share = np.clip(brightened, 0, 1)[..., None]
+    return np.concatenate([share * (there + FLOOR) / luma[..., None], share], 2)
 
 
 def defined(face: Picture, target: Picture, inside: NDArray[np.bool_], side: int) -> Float:
