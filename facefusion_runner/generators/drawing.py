@@ -235,7 +235,7 @@ def _lit(
     lit = np.asarray(cv2.add(lit, cv2.resize(offset, (side, side))[area]), np.float32)
     tone = hue(small, there, weight, look.relight * SMALL)
     if tone[..., 3].any():
-        tone = cv2.resize(tone, (side, side))[area]
+        tone = np.asarray(cv2.resize(tone, (side, side))[area], np.float32)
         lit += (lit @ LUMA)[..., None] * tone[..., :3] - lit * tone[..., 3:]
     colour = colourfulness(small * gain + offset, there, weight)
     if colour < 1:
