@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,6 @@ from training.data.renders import stored
 from training.export import export
 from training.landmarker.data import (
     BORDERS,
-    SIDE,
     Crops,
     jittered,
     mirrored,
@@ -27,7 +26,7 @@ from training.landmarker.data import (
     view,
 )
 from training.landmarker.losses import emphasis, mesh_loss, point_error
-from training.landmarker.network import BASIS, FaceMesh468
+from training.landmarker.network import BASIS, SIDE, FaceMesh468
 from training.loop import AveragedWeights, cosine, restore, save, set_rate, start
 
 MODEL: Final = Path("facefusion_runner/models/builtin/face_mesh_468.onnx")
@@ -36,16 +35,13 @@ _SHARES: Final = {"portraits": 0.6, "renders": 0.4}
 
 
 class Sampler:
-    """Draws pairs of views of training crops; turned faces oftener than they come."""
+    """Draws pairs of views of training crops."""
 
-    def __init__(self, sets: Sequence[tuple[float, Crops]], flips: NDArray[np.intp]) -> None:
-        total = sum(share for share, _ in sets)
-        self._sets = [crops for _, crops in sets]
-        self._shares = [share / total for share, _ in sets]
-        self._chances = []
-        for crops in self._sets:
-            weights = 1 + np.minimum(np.abs(crops.yaws), 50) / 15
-            self._chances.append(weights / weights.sum())
+    def __init__(self, sets: Mapping[str, Crops], flips: NDArray[np.intp]) -> None:
+        total = sum(_SHARES[name] for name in sets)
+        self._sets = list(sets.values())
+        self._shares = [_SHARES[name] / total for name in sets]
+        self._chances = [_chances(name, crops) for name, crops in sets.items()]
         self._flips = flips
 
     def __call__(self, rng: np.random.Generator, pairs: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,6 +61,12 @@ class Sampler:
         )
 
 
+def _chances(name: str, crops: Crops) -> NDArray[np.floating]:
+    """Of each crop to be drawn: portraits are rarely turned, so those that are come oftener."""
+    weights = 1 + np.minimum(np.abs(crops.yaws), 50) / 15 if name == "portraits" else np.ones(len(crops))
+    return np.asarray(weights / weights.sum())
+
+
 def pixels(pictures: NDArray[np.uint8]) -> Tensor:
     """(n, h, w, 3) BGR to the network's input."""
     rgb = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2)
@@ -77,7 +79,8 @@ def shape_model(rng: np.random.Generator, crops: Crops, flips: NDArray[np.intp])
     for i in rng.integers(0, len(crops), 4000):
         mesh = crops.meshes[i]
         if rng.random() < 0.5:
-            mesh = mesh[flips] * np.float32([-1, 1, 1]) + np.float32([crops.pictures.shape[2] - 1, 0, 0])
+            mesh = mesh[flips] * np.array([-1, 1, 1], np.float32)
+            mesh[:, 0] += crops.pictures.shape[2] - 1
         rows.append(transformed(mesh, jittered(rng)).ravel() / SIDE)
     stacked = np.stack(rows).astype(np.float64)
     mean = stacked.mean(0)
@@ -151,7 +154,7 @@ def main(
         optimiser.load_state_dict(state["optimiser"])
         rng = np.random.default_rng((seed, first))
     if not export_only:
-        sampler = Sampler([(_SHARES[name], crops) for name, crops in sets.items()], flips)
+        sampler = Sampler(sets, flips)
         click.echo(", ".join(f"{name} {len(crops)}" for name, crops in sets.items()))
         judged = Crops.of(portrait_faces(data, work, "held_out"))
         still = np.random.default_rng(0)

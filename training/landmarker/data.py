@@ -171,7 +171,7 @@ def view(
     wide crop.
     """
     if flip is not None:
-        wide, mesh = np.ascontiguousarray(wide[:, ::-1]), mesh[flip] * np.float32([-1, 1, 1])
+        wide, mesh = np.ascontiguousarray(wide[:, ::-1]), mesh[flip] * np.array([-1, 1, 1], np.float32)
         mesh[:, 0] += WIDE_SIDE - 1
     matrix = jittered(rng)
     border = (cv2.BORDER_CONSTANT, cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE)[rng.integers(3)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor
@@ -19,13 +19,14 @@ _STILL: Final = 1e-3
 
 def interocular(meshes: Tensor) -> Tensor:
     """(n, 468, 3) -> (n,): distance of the eyes' centres, each midway between its corners, in space."""
-    centres = [meshes[:, list(corners)].mean(1) for corners in (LEFT_EYE, RIGHT_EYE)]
-    return (centres[1] - centres[0]).norm(dim=1)
+    left, right = (meshes[:, list(corners)].mean(1) for corners in (LEFT_EYE, RIGHT_EYE))
+    return cast(Tensor, torch.linalg.vector_norm(right - left, dim=1))
 
 
 def point_error(found: Tensor, truth: Tensor) -> Tensor:
     """(n, 468): distance in the picture ÷ the interocular distance."""
-    return (found - truth)[..., :2].norm(dim=2) / interocular(truth)[:, None]
+    distance = cast(Tensor, torch.linalg.vector_norm((found - truth)[..., :2], dim=2))
+    return distance / interocular(truth)[:, None]
 
 
 def emphasis() -> Tensor:

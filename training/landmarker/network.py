@@ -31,7 +31,7 @@ class Residual(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, torch.relu(x + self.second(self.first(x))))
+        return torch.relu(x + self.second(self.first(x)))
 
 
 class FaceMesh468(nn.Module):
