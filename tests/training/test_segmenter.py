@@ -22,6 +22,7 @@ from training.segmenter.frames import split  # noqa: E402
 from training.segmenter.losses import loss  # noqa: E402
 from training.segmenter.network import SIDE, Segmenter, Shipped  # noqa: E402
 from training.segmenter.occluders import Scene  # noqa: E402
+from training.segmenter.renders import sure  # noqa: E402
 
 TONE = np.array([110.0, 140.0, 200.0])
 
@@ -112,6 +113,21 @@ def test_clear_lenses_become_skin_and_frames_stay_glasses() -> None:
 def test_dark_lenses_stay_glasses() -> None:
     known = split(*portrait_with_glasses((25, 25, 25)))
     assert known[110, 80, 2] == 255 and known[110, 80, 3] == 255
+
+
+@pytest.mark.parametrize("yaw", [50.0, -50.0])
+def test_of_a_turned_face_the_side_it_looks_to_is_background(yaw: float) -> None:
+    face = np.zeros((256, 256), np.uint8)
+    cv2.ellipse(face, (128, 128), (50, 70), 0, 0, 360, 255, cv2.FILLED)
+    mesh = np.zeros((468, 3), np.float32)
+    mesh[10], mesh[152] = (128, 58, 0), (128, 198, 0)
+
+    known = sure(face, yaw, mesh)
+
+    before, behind = (220, 36) if yaw > 0 else (36, 220)
+    assert known[128, 128] == 255 and known[150, before] == 255
+    assert known[150, behind] == 0, "there may be hair and ears"
+    assert known[20, 128] == 0, "there may be hair and forehead"
 
 
 def test_nothing_is_learned_where_the_truth_is_unknown() -> None:

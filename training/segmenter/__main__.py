@@ -50,7 +50,7 @@ def held_out(network: torch.nn.Module, pictures: Tensor, classes: Tensor, weight
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), default="../shared", show_default=True)
 @click.option("--work", type=click.Path(path_type=Path), default="build", show_default=True)
-@click.option("--steps", default=1350, show_default=True, help="About 0.8 s of one core each.")
+@click.option("--steps", default=1600, show_default=True, help="About 0.8 s of one core each.")
 @click.option("--size", default=32, show_default=True, help="Pictures per step.")
 @click.option("--rate", default=4e-3, show_default=True, help="Highest learning rate.")
 @click.option("--seed", default=5, show_default=True)

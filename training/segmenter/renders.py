@@ -53,11 +53,11 @@ def rendered(data: Path, work: Path, split: Split, known: Taught) -> Rows | None
         face = cv2.warpAffine(np.array(drawn["faces"][row]), m, (SIDE, SIDE))
         room = cv2.warpAffine(np.full(drawn["faces"][row].shape, 255, np.uint8), m, (SIDE, SIDE))
         classes[i, ..., 0] = face
-        classes[i, ..., 3] = _sure(face, float(drawn["poses"][row, 0]), meshes[i]) & room
+        classes[i, ..., 3] = sure(face, float(drawn["poses"][row, 0]), meshes[i]) & room
     return pictures, classes, meshes
 
 
-def _sure(face: NDArray[np.uint8], yaw: float, mesh: Float) -> NDArray[np.uint8]:
+def sure(face: NDArray[np.uint8], yaw: float, mesh: Float) -> NDArray[np.uint8]:
     """255 well inside the face, and on the side it looks to."""
     inside = cv2.erode(face, np.ones((5, 5), np.uint8)) > 127
     rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
