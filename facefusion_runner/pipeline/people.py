@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from facefusion_runner.pipeline.artifacts import Artifacts
 from facefusion_runner.pipeline.networks import Networks
 from facefusion_runner.pipeline.plan import Plan
 from facefusion_runner.settings import Settings
+
+
+# Share of the best score below which a face of a source may be something that only resembles one.
+_CERTAIN: Final = 0.7
 
 
 def prepare_source(plan: Plan, networks: Networks, artifacts: Artifacts) -> Any:
@@ -63,7 +67,8 @@ def _largest_face(path: Path, networks: Networks, embeds: bool) -> SourceFace:
     faces = measured(find_faces_of_still(picture, networks.detector, networks.landmarker))
     if not faces:
         raise NoFaceError(f"no face was found in {path}")
-    face = max(faces, key=area)
+    least = _CERTAIN * max(face.detection.score for face in faces)
+    face = max((face for face in faces if face.detection.score >= least), key=area)
     if embeds:
         assert networks.encoder is not None
         face = replace(face, embedding=networks.encoder.embed(picture, [face.points])[0])
