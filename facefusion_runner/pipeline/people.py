@@ -18,7 +18,6 @@ from facefusion_runner.pipeline.networks import Networks
 from facefusion_runner.pipeline.plan import Plan
 from facefusion_runner.settings import Settings
 
-
 # Share of the best score below which a face of a source may be something that only resembles one.
 _CERTAIN: Final = 0.7
 
