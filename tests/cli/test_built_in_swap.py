@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 from facefusion_runner.demo import PERSON, pan_and_zoom
+from facefusion_runner.faces.analysis import find_faces_of_still
 from facefusion_runner.models.catalog import Catalog
 from facefusion_runner.models.session import SessionFactory
 from facefusion_runner.models.store import ModelStore
@@ -52,8 +53,9 @@ def networks(tmp_path: Path) -> Networks:
 
 def persons(networks: Networks, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(faces, dimensions): unit embeddings of all faces, from left to right."""
-    assert networks.encoder is not None and networks.landmarker is not None
-    found = sorted(networks.detector.detect(picture), key=lambda face: float(face.box[0]))
+    assert networks.encoder is not None
+    faces = find_faces_of_still(picture, networks.detector, networks.landmarker)
+    found = sorted(faces, key=lambda face: float(face.detection.box[0]))
     embeddings = np.array(networks.encoder.embed(picture, [face.points for face in found]))
     return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
@@ -68,8 +70,7 @@ def test_a_picture_is_swapped(program: Program, files: Path, networks: Networks)
     ((source,), (before,), (after,)) = (
         persons(networks, cv2.imread(str(files / name))) for name in ("person.png", "portrait.png", "out.png")
     )
-    assert after @ source > before @ source + 0.1
-    assert after @ source > after @ before
+    assert after @ source > before @ source + 0.2
 
 
 def test_a_clip_is_swapped(program: Program, files: Path, networks: Networks) -> None:
