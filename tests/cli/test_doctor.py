@@ -70,8 +70,14 @@ def test_people_get_one_line_a_check_and_a_verdict(program: Program, tiny_models
     assert hint.startswith("     above CACHE_MAX_USAGE_PERCENT=0 %")
 
 
-def test_without_weights_the_networks_fail_with_what_mends_them(program: Program) -> None:
-    result = program("doctor", "--json")
+def test_a_fresh_installation_can_swap(program: Program) -> None:
+    result = program("doctor", "--json", env={"OFFLINE": "true"})
+    assert (result.returncode, json.loads(result.stdout)["ready"]) == (0, True)
+    assert "face_mesh_468" in checks_of(result.stdout)["networks"]["summary"]
+
+
+def test_a_network_without_weights_fails_with_what_mends_it(program: Program) -> None:
+    result = program("doctor", "--json", env={"DETECTOR": "yunet_n_640"})
     checks = checks_of(result.stdout)
     assert (result.returncode, json.loads(result.stdout)["ready"]) == (1, False)
     assert [name for name, check in checks.items() if check["state"] == "fail"] == ["networks"]
