@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -34,6 +34,8 @@ _OVAL: Final = (
     *(148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
 """The mesh's outline."""
+Place = NDArray[np.floating[Any]]
+"""(2,) x and y"""
 _OTHER_SIDE: Final = (1, 0, 2, 4, 3)
 
 
@@ -183,7 +185,7 @@ class Mosaics:
     def _large(self, rng: np.random.Generator, canvas: Canvas) -> None:
         """One face that fills much of the canvas or more, at times the picture around it as well."""
         side = len(canvas.picture)
-        size = side * float(rng.uniform(0.35, 1.15))
+        size = side * float(rng.uniform(0.8, 1.2) if rng.random() < 0.4 else rng.uniform(0.35, 1.15))
         spare = max(side - size, 0.25 * side) / 2
         place = side / 2 + rng.uniform(-1, 1, 2) * spare
         self._paste(rng, canvas, size, place, whole=bool(rng.random() < 0.5))
@@ -283,21 +285,22 @@ class Mosaics:
             else:
                 self._thing_before(rng, canvas, place, size * float(rng.uniform(0.3, 0.7)))
 
-    def _thing_before(self, rng: np.random.Generator, canvas: Canvas, place: Float, size: float) -> None:
+    def _thing_before(self, rng: np.random.Generator, canvas: Canvas, place: Place, size: float) -> None:
         thing = self._backgrounds.cutout(rng)
         scale = size / max(thing.shape[:2])
         if min(thing.shape[:2]) * scale < 2:
             return
         small = cv2.resize(thing, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         top, left = (int(c - extent / 2) for c, extent in zip(place[::-1], small.shape[:2], strict=True))
-        _lay(canvas, small[..., :3], small[..., 3].astype(np.float32) / 255, left, top, 0)
+        alpha = np.asarray(small[..., 3], np.float32) / np.float32(255)
+        _lay(canvas, np.asarray(small[..., :3], np.uint8), alpha, left, top, 0)
 
     def _paste(
         self,
         rng: np.random.Generator,
         canvas: Canvas,
         size: float,
-        place: Float,
+        place: Place,
         *,
         whole: bool = False,
         cell: float | None = None,
@@ -332,7 +335,7 @@ class Mosaics:
         alpha = np.zeros((tall, wide), np.float32)
         cv2.fillPoly(alpha, [np.rint(outline - low).astype(np.int32)], 1.0)
         if feather > 0.4:
-            alpha = cv2.GaussianBlur(alpha, (0, 0), feather)
+            alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), feather), np.float32)
         alpha = alpha * known
         if rng.random() < 0.6:
             gain = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.05, 3))
@@ -356,7 +359,7 @@ def apply(matrix: Matrix, points: Float) -> Float:
 
 
 def _matrix(
-    rng: np.random.Generator, centre: Float, scale: float, degrees: float, mirrored: bool, place: Float
+    rng: np.random.Generator, centre: Place, scale: float, degrees: float, mirrored: bool, place: Place
 ) -> Matrix:
     """From pixels of a portrait to pixels of the canvas: the face's centre comes to `place`."""
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -440,7 +443,7 @@ def _lay(canvas: Canvas, pixels: Picture, alpha: Float, left: int, top: int, own
     canvas.owner[rows, columns][alpha > 0.5] = owner
 
 
-def _skin(rng: np.random.Generator, canvas: Canvas, place: Float, size: float) -> None:
+def _skin(rng: np.random.Generator, canvas: Canvas, place: Place, size: float) -> None:
     """A blob or a few fingers in a colour of skin."""
     light = float(rng.uniform(0.25, 1.0))
     colour = tuple(int(c) for c in np.clip(np.array([150, 175, 225]) * light + rng.normal(0, 12, 3), 0, 255))
@@ -511,7 +514,7 @@ def _worse(rng: np.random.Generator, picture: Picture, smallest: float) -> Pictu
             picture = np.asarray(cv2.blur(picture, (length, 1) if across else (1, length)), np.uint8)
     if rng.random() < 0.3:
         noise = np.zeros(picture.shape, np.int16)
-        cv2.randn(noise, 0, float(rng.uniform(1, 14)))
+        cv2.randn(noise, np.zeros(3), np.full(3, rng.uniform(1, 14)))
         picture = np.asarray(np.clip(picture + noise, 0, 255), np.uint8)
     if rng.random() < 0.45:
         _, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 92))])

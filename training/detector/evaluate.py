@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import time
+import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from facefusion_runner.faces.types import Detection, Float, Picture
 from facefusion_runner.media.pictures import read_picture
 from facefusion_runner.media.probe import probe
 from facefusion_runner.media.reader import VideoReader
-from facefusion_runner.models.catalog import ModelEntry
+from facefusion_runner.models.catalog import BUILT_IN, FILE_NAME, ModelEntry
 from facefusion_runner.models.families import load_detector
 from facefusion_runner.models.session import SessionFactory
 from training.data.backgrounds import faceless
@@ -41,8 +43,7 @@ _SAME: Final = 0.4
 """Overlap from which two boxes show the same face."""
 _TEST_PICTURES: Final = "faces/test_images"
 _SOLVAY: Final = "solvay1927"
-PARAMETERS: Final[Mapping[str, Any]] = {"score": 0.5}
-"""Of the catalog."""
+_ID: Final = "retinaface_light"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,10 +58,9 @@ class Scene:
     """(n, 4): boxes that fewer see."""
 
 
-def figures(
-    data: Path, work: Path, onnx_path: Path, parameters: Mapping[str, Any] = PARAMETERS
-) -> dict[str, Any]:
-    """All figures of the network at `onnx_path`, as plain numbers."""
+def figures(data: Path, work: Path, onnx_path: Path, score: float | None = None) -> dict[str, Any]:
+    """All figures of the network at `onnx_path`, as plain numbers. score: None for the catalog's."""
+    parameters = catalogued() if score is None else {**catalogued(), "score": score}
     detector = opened(onnx_path, parameters)
     result: dict[str, Any] = {"score": parameters["score"]}
     result.update(_against_referees(detector, scenes(data, work)))
@@ -70,9 +70,13 @@ def figures(
     return result
 
 
-def opened(
-    onnx_path: Path, parameters: Mapping[str, Any] = PARAMETERS, threads: int = 1, **options: Any
-) -> Detector:
+def catalogued() -> dict[str, Any]:
+    """What the catalog of built-in models says about the detector."""
+    models = tomllib.loads((BUILT_IN / FILE_NAME).read_text())["models"]
+    return next((dict(model["parameters"]) for model in models if model["id"] == _ID), {"score": 0.5})
+
+
+def opened(onnx_path: Path, parameters: Mapping[str, Any], threads: int = 1, **options: Any) -> Detector:
     """The detector of family `retinaface` at a path, as the product runs it."""
     entry = ModelEntry(
         id=onnx_path.stem,
@@ -80,6 +84,7 @@ def opened(
         family="retinaface",
         file=onnx_path.name,
         licence="apache-2.0",
+        bytes=onnx_path.stat().st_size,
         parameters=dict(parameters),
     )
     factory = SessionFactory("cpu", threads=threads)
@@ -143,7 +148,8 @@ def overlap(first: Float, second: Float) -> float:
     """Intersection over union of two boxes (4,)."""
     sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
     shared = float(np.prod(np.maximum(sides, 0)))
-    return shared / (float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])) - shared)
+    areas = np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])
+    return shared / (float(areas) - shared)
 
 
 def size_on_canvas(box: Float, picture: Picture) -> float:
@@ -164,7 +170,8 @@ def matched(faces: Sequence[Detection], agreed: Float) -> tuple[list[int], list[
 
 
 def _against_referees(detector: Detector, judged: Sequence[Scene]) -> dict[str, Any]:
-    large, small, wrong, right, solvay, false_in = [0, 0], [0, 0], 0, 0, "", []
+    large, small, wrong, right, solvay = [0, 0], [0, 0], 0, 0, ""
+    false: Counter[str] = Counter()
     for scene in judged:
         faces = detector.detect(scene.picture)
         hits, stray = matched(faces, scene.agreed)
@@ -176,8 +183,7 @@ def _against_referees(detector: Detector, judged: Sequence[Scene]) -> dict[str, 
         right += len(hits)
         doubted = [n for n in stray if any(overlap(faces[n].box, box) >= _SAME for box in scene.disputed)]
         wrong += len(stray) - len(doubted)
-        if len(stray) > len(doubted):
-            false_in.append(scene.name)
+        false[scene.name.partition(" ")[0]] += len(stray) - len(doubted)
         if scene.name.startswith(_SOLVAY):
             solvay = f"{len(hits)} of {len(scene.agreed)}"
     return {
@@ -187,7 +193,7 @@ def _against_referees(detector: Detector, judged: Sequence[Scene]) -> dict[str, 
         "faces_16_to_32_px": small[1],
         "recall_16_to_32_px": small[0] / max(small[1], 1),
         "precision": right / max(right + wrong, 1),
-        "false_faces_in": false_in,
+        "false_faces": {name: count for name, count in false.items() if count},
         "solvay_1927": solvay,
     }
 
@@ -257,16 +263,15 @@ def _drawn(detector: Detector, scene: Scene) -> Picture:
 @click.option("--data", type=click.Path(exists=True, path_type=Path), default="../shared", show_default=True)
 @click.option("--work", type=click.Path(path_type=Path), default="build", show_default=True)
 @click.option("--weights", type=click.Path(exists=True, path_type=Path), default=WEIGHTS, show_default=True)
-@click.option("--score", type=float, default=PARAMETERS["score"], show_default=True)
+@click.option("--score", type=float, help="Smallest score of a face; by default the catalog's.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="A folder for pictures with the faces drawn.")
-def main(data: Path, work: Path, weights: Path, score: float, sheet: Path | None) -> None:
-    parameters = {**PARAMETERS, "score": score}
+def main(data: Path, work: Path, weights: Path, score: float | None, sheet: Path | None) -> None:
     if sheet is not None:
         sheet.mkdir(parents=True, exist_ok=True)
-        detector = opened(weights, parameters)
+        detector = opened(weights, catalogued() if score is None else {**catalogued(), "score": score})
         for scene in scenes(data, work):
             cv2.imwrite(str(sheet / f"{scene.name.replace(' ', '_')}.png"), _drawn(detector, scene))
-    click.echo(json.dumps(figures(data, work, weights, parameters), indent=2))
+    click.echo(json.dumps(figures(data, work, weights, score), indent=2))
 
 
 if __name__ == "__main__":
