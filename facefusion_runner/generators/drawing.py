@@ -43,6 +43,9 @@ RIM: Final = 0.02
 """Standard deviation of the light at the mask's edge, where the face must meet the target's skin, in parts of
 the side."""
 
+OPAQUE: Final = 0.3
+"""Opacity of the texture below which the target's own skin begins: the face must meet it there too."""
+
 RIM_WIDTH: Final = (0.04, 0.07)
 """Depth inside the drawn mesh up to which that light holds, and from which that of the whole face does."""
 
@@ -59,7 +62,7 @@ class Look:
 
     keep_eyes: bool = False
     keep_glasses: bool = True
-    relight: float = 0.2
+    relight: float = 0.12
     """Standard deviation of the light taken from the target, in parts of the crop's side."""
     shape: float = 0.4
     """How much of the sources' shape the face takes on, 0..1."""
@@ -112,8 +115,8 @@ def draw(
         return None
     face, shown = _texels(texture, mesh, order, triangles, area)
     bare = None if parts is None else _bare(parts, look.keep_glasses)
-    depth = _depth(triangles)
-    lit, bare = _lit(face, target, bare, triangles, depth, area, look)
+    depth = _depth((triangles >= 0).astype(np.uint8))
+    lit, bare = _lit(face, target, bare, triangles, area, look)
     inside = triangles[area] >= 0
     whole = target.astype(np.float32)
     np.copyto(whole[area], lit, where=inside[..., None])
@@ -190,9 +193,8 @@ def _bare(parts: Float, keep_glasses: bool) -> Float:
     return np.asarray(cv2.GaussianBlur(_smoothstep(skin, *BARE), (0, 0), skin.shape[0] / 170), np.float32)
 
 
-def _depth(triangles: NDArray[np.int16]) -> Float:
-    """(side, side): the distance in pixels from the edge of what is drawn, and from the crop's border."""
-    inside = (triangles >= 0).astype(np.uint8)
+def _depth(inside: NDArray[np.uint8]) -> Float:
+    """(side, side): the distance in pixels from the edge of what is `inside`, and from the crop's border."""
     inside[[0, -1]] = 0
     inside[:, [0, -1]] = 0
     return np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_3), np.float32)
@@ -203,7 +205,6 @@ def _lit(
     target: Picture,
     bare: Float | None,
     triangles: NDArray[np.int16],
-    depth: Float,
     area: Area,
     look: Look,
 ) -> tuple[Float, Float]:
@@ -227,7 +228,8 @@ def _lit(
     weight[~inside | OPENINGS[seen]] = 0
     gain, offset = light(small, there, weight, look.relight * SMALL)
     rim_gain, rim_offset = light(small, there, weight, RIM * SMALL)
-    rim = 1 - _smoothstep(cv2.resize(depth, (SMALL, SMALL))[..., None] / np.float32(side), *RIM_WIDTH)
+    depth = _depth((inside & (opacity > OPAQUE)).astype(np.uint8))[..., None]
+    rim = 1 - _smoothstep(depth / np.float32(SMALL), *RIM_WIDTH)
     gain, offset = gain + (rim_gain - gain) * rim, offset + (rim_offset - offset) * rim
     within = cv2.erode((triangles[area] >= 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     sharp = defined(np.ascontiguousarray(face[..., :3]), target[area], within, side)

@@ -25,6 +25,9 @@ DARK: Final = (1.4, 2.4)
 CONTRAST: Final = (0.5, 1.3)
 """Limits of the change in contrast: a poor camera or haze leaves half of a portrait's."""
 
+VIVIDNESS: Final = (0.7, 1.5)
+"""Limits of each channel's change in contrast beside it: coloured light makes pale shade vivid."""
+
 FINE: Final = 0.01
 """Standard deviation of the blur that sets fine detail apart, as a part of the crop's side."""
 
@@ -47,8 +50,8 @@ def light(face: Float, target: Float, weight: Float, sigma: float) -> tuple[Floa
     Both pictures are (h, w, 3) BGR 0..255 in one frame, `weight` (h, w) says where both show skin.
     Light falls on skin by multiplication, so shade and tint are taken over as the ratio of the low
     frequencies (Gaussian, `sigma` pixels) of each channel, and the detail above them is given the
-    target's contrast. Where there is no skin near, all continue what is known; without any skin they
-    change nothing.
+    target's contrast, channel by channel. Where there is no skin near, all continue what is known; without
+    any skin they change nothing.
     """
     if not weight.any():
         return np.ones_like(face), np.zeros_like(face)
@@ -57,9 +60,10 @@ def light(face: Float, target: Float, weight: Float, sigma: float) -> tuple[Floa
     shade = np.clip((there @ LUMA + FLOOR) / (here @ LUMA + FLOOR), *GAIN)[..., None]
     tint = np.clip((there + FLOOR) / (here * shade + FLOOR), *TINT)
     gain = np.asarray(shade * tint, np.float32)
-    contrast = _contrast(target - there, weight) / _contrast((face - here) * gain, weight)
-    contrast = float(np.clip(contrast, *CONTRAST))
-    return gain * np.float32(contrast), here * gain * np.float32(1 - contrast)
+    wanted, given = (_contrast(detail, weight) for detail in (target - there, (face - here) * gain))
+    contrast = np.clip(wanted @ LUMA / (given @ LUMA), *CONTRAST)
+    contrast = np.asarray(contrast * np.clip(wanted / given / contrast, *VIVIDNESS), np.float32)
+    return gain * contrast, here * gain * (1 - contrast)
 
 
 def hue(face: Float, target: Float, weight: Float, sigma: float) -> Float:
@@ -123,9 +127,9 @@ def _chroma(picture: Float, weight: Float) -> float:
     return float((departure * weight).sum() / weight.sum())
 
 
-def _contrast(detail: Float, weight: Float) -> float:
-    """Mean departure of luma, wherever there is any weight; glare and pupils count less."""
-    return float(np.abs(np.clip((detail @ LUMA)[weight > 0], -60, 60)).mean()) + 0.5
+def _contrast(detail: Float, weight: Float) -> Float:
+    """(3,): mean departure of each channel, wherever there is any weight; glare and pupils count less."""
+    return np.asarray(np.abs(np.clip(detail[weight > 0], -60, 60)).mean(0) + np.float32(0.5), np.float32)
 
 
 def _low(values: Float, weight: Float, sigma: float) -> Float:
