@@ -10,6 +10,7 @@ from typing import Final
 import click
 import numpy as np
 import torch
+from torch import Tensor
 
 from training import loop
 from training.data.public_models import PublicModels
@@ -22,14 +23,16 @@ from training.generator.losses import (
     composite,
     critic_loss,
     mean_inside,
+    middle,
     steadiness,
 )
 from training.generator.network import INPUTS, OUTPUTS, Blender, Critic
 from training.generator.samples import SIDE, Samples, build
 
 MODEL: Final = Path(__file__).parents[2] / "facefusion_runner" / "models" / "builtin" / "mesh_blender.onnx"
-HELD_OUT: Final = 96
+HELD_OUT: Final = 64
 STEADY_EVERY: Final = 4
+WARM_UP: Final = 40
 
 
 @click.command(
@@ -40,7 +43,7 @@ STEADY_EVERY: Final = 4
 @click.option("--output", type=click.Path(path_type=Path), default=MODEL, show_default=False)
 @click.option("--samples", default=3600, show_default=True, help="Drawn once; then kept in WORK.")
 @click.option("--steps", default=1800, show_default=True)
-@click.option("--batch", default=8, show_default=True)
+@click.option("--batch", default=4, show_default=True)
 @click.option(
     "--minutes", default=0.0, help="End after so many minutes of processor time, whatever the step."
 )
@@ -88,9 +91,9 @@ class Run:
         self.rng, self.steps, self.size = rng, steps, batch
         self.blender = Blender().to(memory_format=torch.channels_last)
         self.critic = Critic().to(memory_format=torch.channels_last)
-        self.mean = loop.AveragedWeights(self.blender)
+        self.mean = loop.AveragedWeights(self.blender, decay=0.99)
         self.optimisers = [
-            torch.optim.Adam(self.blender.parameters(), betas=(0.5, 0.99)),
+            torch.optim.Adam(self.blender.parameters(), betas=(0.9, 0.99)),
             torch.optim.Adam(self.critic.parameters(), betas=(0.0, 0.99)),
         ]
         models = PublicModels(data / "models")
@@ -131,12 +134,12 @@ class Run:
                 sums[name] = sums.get(name, 0.0) + value
             self.step += 1
             self.spent = time.process_time() - begun
-            if self.step % 25 == 0:
-                told = " ".join(f"{name} {value / 25:.3f}" for name, value in sums.items())
+            if self.step % 40 == 0:
+                told = " ".join(f"{name} {value / 40:.3f}" for name, value in sums.items())
                 rate = self.step * self.size / self.spent
                 click.echo(f"step {self.step}/{self.steps} {self.spent / 60:.1f} min {rate:.1f}/s {told}")
                 sums = {}
-            if self.step % 200 == 0:
+            if self.step % 160 == 0:
                 click.echo(f"step {self.step}: {self.judge(self.mean.network)}")
                 self.save(checkpoint)
             if minutes and self.spent > 60 * minutes:
@@ -144,36 +147,42 @@ class Run:
         self.save(checkpoint)
 
     def one(self) -> dict[str, float]:
-        """One step of both networks; the terms of the losses."""
-        for optimiser, peak in zip(self.optimisers, (8e-4, 4e-4), strict=True):
-            loop.set_rate(optimiser, loop.cosine(self.step, self.steps, peak, 60))
-        batch = self.draw()
+        """One step; the terms of the losses. Critic and encoder take turns: each is dear."""
+        for optimiser, peak in zip(self.optimisers, (5e-4, 3e-4), strict=True):
+            loop.set_rate(optimiser, loop.cosine(self.step, self.steps, peak, WARM_UP))
+        whole = self.draw()
+        images = ("face", "target", "mask", "visibility", "kept")
+        batch = replace(whole, **{name: middle(getattr(whole, name)) for name in images})
         blended, alpha = self.blender(batch.face, batch.target, batch.mask, batch.visibility)
-        picture = composite(batch, blended, alpha).detach()
-        inside = (batch.mask > 0.02).float()
-        real, _ = varied(self.rng, batch.target, batch.target)
-        learnt = critic_loss(self.critic, real, picture, inside)
-        self.optimisers[1].zero_grad(set_to_none=True)
-        learnt.backward()
-        self.optimisers[1].step()
-
-        jitter = torch.from_numpy(self.rng.normal(0, 1, (len(picture), 2, 3)).astype(np.float32))
+        told = {}
+        criticised = self.step % 2 == 0
+        if criticised:
+            told["critic"] = self.criticise(batch, composite(batch, blended, alpha).detach())
+        jitter = torch.from_numpy(self.rng.normal(0, 1, (self.size, 2, 3)).astype(np.float32))
         jitter = jitter * torch.tensor([0.02, 0.02, 1.5])
         self.critic.requires_grad_(False)
-        terms = blender_losses(batch, blended, alpha, self.critic, self.identity, jitter)
+        critic, identity = (self.critic, None) if criticised else (None, self.identity)
+        terms = blender_losses(batch, blended, alpha, critic, identity, jitter, whole.target)
         if self.step % STEADY_EVERY == 0:
             shift = (int(self.rng.integers(-3, 4)), int(self.rng.integers(-3, 4)))
             terms["steady"] = STEADY_EVERY * steadiness(self.blender, batch, blended, alpha, shift)
         self.optimisers[0].zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.blender.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(self.blender.parameters(), 1.0)
         self.optimisers[0].step()
         self.critic.requires_grad_(True)
         self.mean.update(self.blender)
-        return {
-            "critic": float(learnt.detach()),
-            **{name: float(value.detach()) for name, value in terms.items()},
-        }
+        return {**told, **{name: float(value.detach()) for name, value in terms.items()}}
+
+    def criticise(self, batch: Batch, picture: Tensor) -> float:
+        """One step of the critic; its loss."""
+        inside = (batch.mask > 0.02).float()
+        real, _ = varied(self.rng, batch.target, batch.target)
+        loss = critic_loss(self.critic, real, picture, inside)
+        self.optimisers[1].zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimisers[1].step()
+        return float(loss.detach())
 
     def draw(self) -> Batch:
         half = self.size // 2

@@ -55,7 +55,17 @@ def detail(x: Tensor, reach: int = 8) -> Tensor:
 def middle(x: Tensor) -> Tensor:
     """The part of a crop (template ffhq_512) in which the face lies: 3/4 of its side."""
     side = x.shape[-1]
-    return x[:, :, side // 4 :, side // 8 : side // 8 * 7]
+    part = x[:, :, side // 4 :, side // 8 : side // 8 * 7]
+    return part.contiguous(memory_format=torch.channels_last)
+
+
+def put_back(part: Tensor, whole: Tensor) -> Tensor:
+    """`whole` with its middle replaced."""
+    side = whole.shape[-1]
+    lines = torch.cat(
+        [whole[:, :, side // 4 :, : side // 8], part, whole[:, :, side // 4 :, side // 8 * 7 :]], 3
+    )
+    return torch.cat([whole[:, :, : side // 4], lines], 2)
 
 
 def steps(x: Tensor) -> Tensor:
@@ -64,9 +74,18 @@ def steps(x: Tensor) -> Tensor:
 
 
 def blender_losses(
-    batch: Batch, blended: Tensor, alpha: Tensor, critic: Critic, identity: Identity, jitter: Tensor
+    batch: Batch,
+    blended: Tensor,
+    alpha: Tensor,
+    critic: Critic | None,
+    identity: Identity | None,
+    jitter: Tensor,
+    whole: Tensor,
 ) -> dict[str, Tensor]:
-    """The weighted terms. jitter: (n, 2, 3) moves the encoder's crop, so that no pixel grid is learned."""
+    """The weighted terms, from the middles of the crops; of critic and identity those that are given.
+
+    jitter: (n, 2, 3) moves what the encoder sees, so that no pixel grid is learned. whole: the target crops.
+    """
     picture = composite(batch, blended, alpha)
     inside = (batch.mask > 0.02).float() * (batch.kept < 0.5)
     swap, own = batch.swap, ~batch.swap
@@ -74,7 +93,7 @@ def blender_losses(
 
     truth, where = batch.target[own], inside[own]
     terms["pixels"] = 8 * mean_inside((picture[own] - truth).abs(), where)
-    terms["edges"] = 8 * mean_inside((steps(picture[own]) - steps(truth)).abs(), where[..., 1:, 1:])
+    terms["edges"] = 4 * mean_inside((steps(picture[own]) - steps(truth)).abs(), where[..., 1:, 1:])
 
     made, face, target = picture[swap], batch.face[swap], batch.target[swap]
     trusted = batch.visibility[swap] * (batch.mask[swap] > CORE).float()
@@ -91,20 +110,21 @@ def blender_losses(
     )
     terms["seam"] = 8 * mean_inside((steps(picture) - natural).abs(), band[..., 1:, 1:])
 
-    found = identity(made, (batch.matrices + jitter)[swap])
-    near = (found * batch.source[swap]).sum(1)
-    far = F.relu((found * batch.avoid[swap]).sum(1))
-    terms["identity"] = 0.5 * (1 - near).mean() + 0.25 * far.mean()
+    if identity is not None:
+        found = identity(put_back(made, whole[swap]), (batch.matrices + jitter)[swap])
+        near = (found * batch.source[swap]).sum(1)
+        far = F.relu((found * batch.avoid[swap]).sum(1))
+        terms["identity"] = 3 * (1 - near).mean() + 1.5 * far.mean()
 
-    terms["adversary"] = -0.15 * mean_inside(critic(middle(picture)), F.avg_pool2d(middle(inside), 8))
+    if critic is not None:
+        terms["adversary"] = -0.6 * mean_inside(critic(picture), F.avg_pool2d(inside, 8))
     return terms
 
 
 def critic_loss(critic: Critic, real: Tensor, made: Tensor, inside: Tensor) -> Tensor:
     """Hinge, on the face alone: everywhere else the two are the same picture."""
-    weight = F.avg_pool2d(middle(inside), 8)
-    real_loss = mean_inside(F.relu(1 - critic(middle(real))), weight)
-    return real_loss + mean_inside(F.relu(1 + critic(middle(made))), weight)
+    weight = F.avg_pool2d(inside, 8)
+    return mean_inside(F.relu(1 - critic(real)), weight) + mean_inside(F.relu(1 + critic(made)), weight)
 
 
 def steadiness(

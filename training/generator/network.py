@@ -19,9 +19,6 @@ OUTPUTS: Final = ("blended", "alpha")
 WIDTHS: Final = (48, 80, 128, 160)
 """Channels at 1/4, 1/8, 1/16 and 1/32 of the crop's side."""
 
-FILLING: Final = 6
-"""How often the target is halved to fill the place of its own face: enough for one as large as the crop."""
-
 SLOPE: Final = 0.2
 
 
@@ -54,13 +51,13 @@ class Blender(nn.Module):
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(WIDTHS[:-1], deeper, strict=True))
         self.after = nn.ModuleList(Residual(width) for width in WIDTHS[:-1])
         self.head = nn.Conv2d(first, 4 * 5, 3, padding=1)
-        nn.init.normal_(self.head.weight, std=1e-3)
+        nn.init.normal_(self.head.weight, std=3e-3)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(
         self, face: Tensor, target: Tensor, mask: Tensor, visibility: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """All (n, c, s, s) float32, s a multiple of 128, colours BGR 0..1.
+        """All (n, c, s, s) float32, s a multiple of 64, colours BGR 0..1.
 
         face: the source's face in the target's pose, colours and light; outside the mask anything.
         target: the crop. mask: 1 where the face is to be, 0 where the target stays, smooth between.
@@ -97,8 +94,10 @@ class Blender(nn.Module):
         out = F.pixel_shuffle(self.head(F.leaky_relu(x, SLOPE)), 2)
         low = _enlarged(F.avg_pool2d(face, 4), 4)
         fine = face - low
-        change = _enlarged(torch.cat([out[:, :3], 2 * torch.sigmoid(out[:, 3:4])], 1), 2)
-        blended = (low + change[:, 3:4] * fine + change[:, :3]).clamp(0, 1)
+        change = _enlarged(torch.cat([0.5 * torch.tanh(out[:, :3]), 2 * torch.sigmoid(out[:, 3:4])], 1), 2)
+        blended = low + change[:, 3:4] * fine + change[:, :3]
+        if not self.training:
+            blended = blended.clamp(0, 1)
         slope = torch.exp(3 * torch.tanh(_enlarged(out[:, 4:], 2)))
         alpha = mask * slope / (1 - mask + mask * slope)
         return blended, alpha
@@ -107,7 +106,7 @@ class Blender(nn.Module):
 def filled(target: Tensor, mask: Tensor) -> Tensor:
     """(n, 3, s/2, s/2): the target at half size, what the mask covers filled smoothly from around it."""
     levels = [(F.avg_pool2d(target * (1 - mask), 2), 1 - F.avg_pool2d(mask, 2))]
-    for _ in range(FILLING):
+    while levels[-1][1].shape[-1] % 2 == 0:
         levels.append((F.avg_pool2d(levels[-1][0], 2), F.avg_pool2d(levels[-1][1], 2)))
     colour, weight = levels.pop()
     around = colour / (weight + 1e-4)
