@@ -39,7 +39,7 @@ _JUDGED: Final = 300
 @click.option("--turned", default=1, show_default=True, help="Rotated copies of every portrait.")
 @click.option("--mixed", default=10_000, show_default=True, help="Mixtures of two portraits.")
 @click.option("--redraw", is_flag=True, help="Draw the faces again; else what is in WORK is used.")
-@click.option("--steps", default=1800, show_default=True)
+@click.option("--steps", default=3200, show_default=True)
 @click.option("--batch", default=32, show_default=True)
 @click.option("--minutes", default=0.0, help="Plan the steps for so many minutes of processor time instead.")
 @click.option("--teacher", default=1.0, show_default=True, help="Weight of its embedding; 0: from scratch.")
@@ -135,7 +135,7 @@ class Run:
         self._step, self._steps, self._spent = 0, 0, 0.0
 
     def train(self, checkpoint: Path, steps: int, minutes: float) -> None:
-        self._steps = self._steps or steps
+        self._steps = max(self._steps, steps)
         begun, before, first = time.process_time(), self._spent, self._step
         sums = np.zeros(2)
         while self._step < self._steps:
