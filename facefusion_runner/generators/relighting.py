@@ -25,7 +25,7 @@ DARK: Final = (1.4, 2.4)
 CONTRAST: Final = (0.5, 1.3)
 """Limits of the change in contrast: a poor camera or haze leaves half of a portrait's."""
 
-VIVIDNESS: Final = (0.7, 1.5)
+VIVIDNESS: Final = (0.85, 1.2)
 """Limits of each channel's change in contrast beside it: coloured light makes pale shade vivid."""
 
 FINE: Final = 0.01
