@@ -21,7 +21,8 @@ HANDLED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CANCELLED_EXIT: Final = 4
 
 REPEAT_SECONDS: Final = 0.5
-"""A signal that comes sooner after the first is the same wish: `timeout` and shells send it twice."""
+"""A signal that comes sooner after the first is the same wish: `timeout` and shells send it twice. The
+task may have ended in between."""
 
 PATIENCE_SECONDS: Final = 8.0
 """How long an orderly end may take; containers are killed 10 s after SIGTERM."""
@@ -54,6 +55,9 @@ class Stop(threading.Event):
 class StopOnSignal:
     """A block in which the first signal sets `stop`; a second one, or no end in time, ends the process.
 
+    A block that was stopped leaves its handlers behind: whoever asked twice is not to end the process while
+    it is on its way out, and a later signal does what it would have done before the block.
+
     A thread waits on the descriptor that Python's C-level handler writes to, so a signal counts while
     the main thread is inside a long C call, and the event is never set from within a handler (a
     handler may interrupt the very lock the event needs). Enter it in the main thread.
@@ -74,6 +78,7 @@ class StopOnSignal:
         self._thread = threading.Thread(target=self._watch, name="signals", daemon=True)
         self._before: dict[signal.Signals, Any] = {}
         self._wakeup_before = -1
+        self._stopped: float | None = None
 
     def __enter__(self) -> Self:
         self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
@@ -86,8 +91,6 @@ class StopOnSignal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
         with suppress(BlockingIOError):
             self._writer.send(_END)
@@ -95,12 +98,14 @@ class StopOnSignal:
         self._thread.join()
         self._reader.close()
         self._writer.close()
+        for number, handler in self._before.items():
+            signal.signal(number, handler if self._stopped is None else self._repeated)
 
     def _watch(self) -> None:
         if not self._signalled(None):
             return
+        self._stopped = started = time.monotonic()
         self._stop.set()
-        started = time.monotonic()
         while (left := started + self._patience - time.monotonic()) > 0:
             signalled = self._signalled(left)
             if signalled is False:
@@ -109,6 +114,13 @@ class StopOnSignal:
                 break
         self._stop.abandon()
         self._exit_now(CANCELLED_EXIT)
+
+    def _repeated(self, number: int, frame: FrameType | None) -> None:
+        """A signal after the end of a stopped block."""
+        assert self._stopped is not None
+        if time.monotonic() - self._stopped >= REPEAT_SECONDS:
+            signal.signal(number, self._before[signal.Signals(number)])
+            signal.raise_signal(number)
 
     def _signalled(self, seconds: float | None) -> bool | None:
         """True: a signal came; False: the block has ended; None: the time is over."""
@@ -127,24 +139,34 @@ class StopOnSignal:
 
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """A block in which each handled signal raises `Interrupted` in the main thread."""
+    """A block in which each handled signal raises `Interrupted` in the main thread.
+
+    Enter it once, around all that the process does: after a signal has come, all are ignored when the block
+    ends, since Python's own way out takes time and a repeated wish must not spoil the exit code.
+    """
+    came = 0.0
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        first = time.monotonic() - came >= REPEAT_SECONDS
+        came = came or time.monotonic()
+        if first:
+            raise Interrupted
+
     before = {number: signal.getsignal(number) for number in _taken()}
     for number in before:
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            undisturbed = signal.getsignal(number) == interrupt and not came
+            signal.signal(number, handler if undisturbed else signal.SIG_IGN)
 
 
 def _taken() -> list[signal.Signals]:
     # What the parent ignores stays ignored: that is how `nohup` and a shell's `&` work.
     return [number for number in HANDLED if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise Interrupted
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

@@ -89,10 +89,56 @@ def test_the_first_signal_lets_the_task_end_in_order(
 def test_the_same_wish_sent_twice_at_once_counts_as_one(clean_environment: dict[str, str]) -> None:
     with process("-c", ORDERLY, env=clean_environment) as child:
         wait_for(child, "ready")
+        child.send_signal(signal.SIGSTOP)
         child.send_signal(signal.SIGTERM)
         child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGCONT)
         output, error = child.communicate(timeout=30)
     assert (output, error, child.returncode) == ("in order\n", "", 4)
+
+
+def test_a_repeated_wish_does_not_end_a_task_that_has_just_ended_in_order(
+    clean_environment: dict[str, str],
+) -> None:
+    again = "os.kill(os.getpid(), signal.SIGINT)"
+    script = ORDERLY.replace(
+        "sys.exit(4)", f"import os, signal; {again}; print('on its way out'); sys.exit(4)"
+    )
+    with process("-c", script, env=clean_environment) as child:
+        wait_for(child, "ready")
+        child.send_signal(signal.SIGTERM)
+        output, error = child.communicate(timeout=30)
+    assert (output, error, child.returncode) == ("in order\non its way out\n", "", 4)
+
+
+def test_a_later_signal_does_what_it_did_before_the_task(clean_environment: dict[str, str]) -> None:
+    later = "import os, signal, time; time.sleep(REPEAT_SECONDS); os.kill(os.getpid(), signal.SIGTERM)"
+    with process("-c", ORDERLY.replace("sys.exit(4)", later), env=clean_environment) as child:
+        wait_for(child, "ready")
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=30)
+    assert child.returncode == -signal.SIGTERM
+
+
+def test_a_wish_repeated_while_python_ends_does_not_change_the_exit_code(
+    clean_environment: dict[str, str],
+) -> None:
+    script = (
+        "import atexit, os, signal, sys, time\n"
+        "from facefusion_runner.signals import *\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "try:\n"
+        "    with interrupted_by_signals():\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(60)\n"
+        "except Interrupted:\n"
+        "    sys.exit(4)\n"
+    )
+    with process("-c", script, env=clean_environment) as child:
+        wait_for(child, "ready")
+        child.send_signal(signal.SIGTERM)
+        output, error = child.communicate(timeout=30)
+    assert (output, error, child.returncode) == ("", "", 4)
 
 
 def test_stop_is_set_while_the_main_thread_is_inside_a_long_c_call(
