@@ -24,9 +24,13 @@ _CLOSEST: Final = 3
 """So many priors answer for each face, however little they overlap."""
 _FEWEST: Final = 12
 """Priors with a face that each canvas counts for at least: one without any must not outweigh the others."""
-_POINTS_WEIGHT: Final = 1.0
+_POINTS_WEIGHT: Final = 2.0
 _SCORE_WEIGHT: Final = 6.0
 _BOX_WEIGHT: Final = 2.0
+_TEACHER_WEIGHT: Final = 1.5
+_FEATURES_WEIGHT: Final = 1.0
+_QUIET: Final = 0.02
+"""How much a place without a face, by teacher and network, counts beside one with a face."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +120,35 @@ def losses(found: Tensor, wanted: Targets, priors: Tensor) -> tuple[Tensor, Tens
     error = (points - wanted.points) / size[:, None, None]
     point = functional.smooth_l1_loss(error * 20, torch.zeros_like(error), beta=0.5, reduction="none")
     return score, _BOX_WEIGHT * box, _POINTS_WEIGHT * (point.mean((1, 2)) * share).sum()
+
+
+def to_teacher(found: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
+    """Smooth L1 loss of the log odds of a face against the teacher's, where the truth is not against it.
+
+    found: (n, priors, 15). labels: (n, priors), see `Targets`. logits: (n, priors).
+    """
+    agreed = ((labels != 1) | (logits > 0)) & ((labels != 0) | (logits < 0))
+    own = found[..., 0]
+    near = torch.maximum(torch.sigmoid(own.detach()), torch.sigmoid(logits))
+    weight = torch.where(agreed, near + _QUIET, torch.zeros_like(near))
+    error = functional.smooth_l1_loss(own, logits, beta=1.0, reduction="none")
+    return _TEACHER_WEIGHT * (weight * error).sum() / weight.sum().clamp(min=1)
+
+
+def features_to_teacher(found: Sequence[Tensor], wanted: Sequence[Tensor], logits: Tensor) -> Tensor:
+    """Squared error of features, in units of the teacher's own variance, more where it sees a face.
+
+    found, wanted: per stride (n, channels, height, width). logits: of the teacher, (n, priors).
+    """
+    total, first = found[0].new_zeros(()), 0
+    for ours, theirs in zip(found, wanted, strict=True):
+        count, _, height, width = theirs.shape
+        cells = logits[:, first : first + 2 * height * width].reshape(count, height, width, 2)
+        first += 2 * height * width
+        weight = torch.sigmoid(cells).amax(-1)[:, None] + 0.1
+        error = (ours - theirs).square().mean(1, keepdim=True) / theirs.var().clamp(min=1e-3)
+        total = total + (weight * error).sum() / weight.sum()
+    return _FEATURES_WEIGHT * total / len(found)
 
 
 def _shares(sizes: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ SIZES: Final = ((16, 32), (64, 128), (256, 512))
 PRIORS_PER_CELL: Final = 2
 COLUMNS: Final = 1 + 4 + 10
 """Of each prior: score, box, five points."""
+NECK: Final = 48
+"""Channels that the heads see."""
 _UNIT: Final = 1 / 64
 Widths = tuple[int, int, int, int, int]
 
@@ -44,10 +46,10 @@ class _Residual(nn.Module):
 
 
 class RetinaFaceLight(nn.Module):
-    """In training mode raw columns for the losses, in inference mode the family's three outputs."""
+    """Answers as the family reads it; `columns` are for the losses."""
 
     def __init__(
-        self, widths: tuple[int, int, int, int, int] = (16, 32, 48, 80, 128), neck: int = 48
+        self, widths: tuple[int, int, int, int, int] = (16, 32, 48, 80, 128), neck: int = NECK
     ) -> None:
         super().__init__()
         stem, quarter, eighth, sixteenth, last = widths
@@ -67,26 +69,25 @@ class RetinaFaceLight(nn.Module):
             with torch.no_grad():
                 head.bias[::COLUMNS] = -4.0
 
-    def columns(self, pictures: Tensor) -> Tensor:
-        """(n, priors, 15): logit, four of the box, ten of the points."""
+    def columns(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(n, priors, 15): logit, four of the box, ten of the points; and what the heads see per stride."""
         eighth = self.eighth(self.stem(pictures * _UNIT))
         sixteenth = self.sixteenth(eighth)
         last = self.last(sixteenth)
         above = self.whole(last)
-        rows = []
+        rows, seen = [], []
         levels = zip(
             (eighth, sixteenth, last), self.laterals, self.merges, self.towers, self.heads, strict=True
         )
         for features, lateral, merge, tower, head in reversed(list(levels)):
             above = merge(lateral(features) + _enlarged(above, features))
-            found = head(tower(above)).permute(0, 2, 3, 1)
+            seen.append(tower(above))
+            found = head(seen[-1]).permute(0, 2, 3, 1)
             rows.append(found.reshape(found.shape[0], -1, COLUMNS))
-        return torch.cat(rows[::-1], 1)
+        return torch.cat(rows[::-1], 1), seen[::-1]
 
-    def forward(self, pictures: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
-        found = self.columns(pictures)
-        if self.training:
-            return found
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        found, _ = self.columns(pictures)
         face = torch.sigmoid(found[..., :1])
         return found[..., 1:5], torch.cat([1 - face, face], -1), found[..., 5:]
 

@@ -21,8 +21,8 @@ from training.encoder.network import DIMENSION, SIDE, Encoder, Shipped, load
 from training.encoder.pool import MARGIN, Pool, build, shape, warp
 from training.encoder.teacher import answers
 from training.export import export
+from training.shipped import adopt
 
-RATE: Final = 2e-3
 _WHITENING: Final = 1600
 """Faces that the embeddings' covariance is taken from."""
 _WARM_UP: Final = 100
@@ -43,11 +43,13 @@ _JUDGED: Final = 300
 @click.option("--batch", default=32, show_default=True)
 @click.option("--minutes", default=0.0, help="Plan the steps for so many minutes of processor time instead.")
 @click.option("--teacher", default=1.0, show_default=True, help="Weight of its embedding; 0: from scratch.")
+@click.option("--rate", default=2e-3, show_default=True, help="Highest learning rate.")
 @click.option("--margin", default=0.03, show_default=True, help="Weight of the angular margin softmax.")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--seed", default=3, show_default=True)
 @click.option("--name", default="encoder", show_default=True, help="Of the checkpoint.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
+@click.option("--adopt", "known", type=click.Path(exists=True, path_type=Path), help="Weights to begin with.")
 @click.option("--only-export", is_flag=True, help="Export the last checkpoint and end.")
 def main(
     data: Path,
@@ -60,11 +62,13 @@ def main(
     batch: int,
     minutes: float,
     teacher: float,
+    rate: float,
     margin: float,
     threads: int,
     seed: int,
     name: str,
     resume: bool,
+    known: Path | None,
     only_export: bool,
 ) -> None:
     rng = loop.start(seed, threads)
@@ -73,9 +77,11 @@ def main(
         build(data, work, folder / "pool", rng, turned=turned, mixed=mixed)
     pool, checkpoint = Pool.load(folder / "pool"), folder / f"{name}.pt"
     if not only_export:
-        run = Run(data, work, pool, rng, batch, (teacher, margin))
+        run = Run(data, work, pool, rng, batch, rate, (teacher, margin))
         if resume:
             run.restore(checkpoint)
+        elif known is not None:
+            run.adopt(known)
         run.train(checkpoint, steps, minutes)
     shipped = whitened(checkpoint, pool, seed)
     export(shipped, output, {"input": torch.rand(2, 3, SIDE, SIDE) * 2 - 1}, ["embedding"])
@@ -112,9 +118,10 @@ class Run:
         pool: Pool,
         rng: np.random.Generator,
         batch: int,
+        rate: float,
         weights: tuple[float, float],
     ) -> None:
-        self._pool, self._rng, self._batch, self._weights = pool, rng, batch, weights
+        self._pool, self._rng, self._batch, self._rate, self._weights = pool, rng, batch, rate, weights
         self._chances = pool.chances()
         self._targets = torch.from_numpy(pool.targets)
         self._persons = torch.from_numpy(pool.classes).long()
@@ -135,11 +142,12 @@ class Run:
         self._step, self._steps, self._spent = 0, 0, 0.0
 
     def train(self, checkpoint: Path, steps: int, minutes: float) -> None:
+        self.network.train()
         self._steps = max(self._steps, steps)
         begun, before, first = time.process_time(), self._spent, self._step
         sums = np.zeros(2)
         while self._step < self._steps:
-            rate = loop.cosine(self._step, self._steps, RATE, _WARM_UP)
+            rate = loop.cosine(self._step, self._steps, self._rate, _WARM_UP)
             loop.set_rate(self._optimiser, rate)
             sums += self._one()
             self._step += 1
@@ -171,6 +179,12 @@ class Run:
         found = evaluate.of_embeddings(evaluate.unit(self._embed(self._pair_crops).numpy()), self._pairs.same)
         keys = "accuracy", "auc", "tar_at_far_1e2", "genuine", "impostor"
         return f"teacher's cosine {cosine:.4f} " + " ".join(f"{key} {found[key]:.4f}" for key in keys)
+
+    def adopt(self, path: Path) -> None:
+        """Begins with the weights of an exported encoder."""
+        shown = np.stack([views.plain(picture) for picture in self._pool.pictures[:256]])
+        adopt(Shipped(self.network), path, torch.from_numpy(views.normalised(shown)))
+        self.averaged = loop.AveragedWeights(self.network, decay=0.995)
 
     def restore(self, checkpoint: Path) -> None:
         state = loop.restore(checkpoint)

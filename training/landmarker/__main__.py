@@ -28,9 +28,10 @@ from training.landmarker.data import (
 from training.landmarker.losses import emphasis, mesh_loss, point_error
 from training.landmarker.network import BASIS, SIDE, FaceMesh468
 from training.loop import AveragedWeights, cosine, restore, save, set_rate, start
+from training.shipped import adopt
 
 MODEL: Final = Path("facefusion_runner/models/builtin/face_mesh_468.onnx")
-_SHARES: Final = {"portraits": 0.6, "renders": 0.4}
+_SHARES: Final = {"portraits": 0.5, "renders": 0.5}
 """How often a crop comes from each set."""
 
 
@@ -119,6 +120,7 @@ def prepared(data: Path, work: Path) -> dict[str, Crops]:
 @click.option("--rate", default=1.5e-3, show_default=True, help="Highest learning rate.")
 @click.option("--seed", default=468, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint, with the sets now there.")
+@click.option("--adopt", "known", type=click.Path(exists=True, path_type=Path), help="Weights to begin with.")
 @click.option("--export-only", is_flag=True, help="Write the ONNX file of the last checkpoint and end.")
 @click.option("--output", type=click.Path(path_type=Path), default=MODEL, show_default=True)
 def main(
@@ -129,6 +131,7 @@ def main(
     rate: float,
     seed: int,
     resume: bool,
+    known: Path | None,
     export_only: bool,
     output: Path,
 ) -> None:
@@ -142,6 +145,9 @@ def main(
     sets = prepared(data, work)
     network = FaceMesh468(*shape_model(rng, sets["portraits"], flips))
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sampler = Sampler(sets, flips)
+    if known is not None:
+        adopt(network, known, sampler(rng, 64)[0])
     averaged = AveragedWeights(network, 0.997)
     optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-3, fused=True)
     first = 0
@@ -154,7 +160,6 @@ def main(
         optimiser.load_state_dict(state["optimiser"])
         rng = np.random.default_rng((seed, first))
     if not export_only:
-        sampler = Sampler(sets, flips)
         click.echo(", ".join(f"{name} {len(crops)}" for name, crops in sets.items()))
         judged = Crops.of(portrait_faces(data, work, "held_out"))
         still = np.random.default_rng(0)
