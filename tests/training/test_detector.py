@@ -11,11 +11,21 @@ torch = pytest.importorskip("torch")
 
 from facefusion_runner.detectors.retinaface import decode  # noqa: E402
 from training.data.backgrounds import Backgrounds, laid_on, pattern  # noqa: E402
+from training.data.public_models import PublicModels  # noqa: E402
 from training.detector.data import Mosaics, Subject, Truth, face_box, subject  # noqa: E402
 from training.detector.evaluate import matched, opened, overlap  # noqa: E402
 from training.detector.export import write  # noqa: E402
-from training.detector.losses import CENTRE_VARIANCE, SIZE_VARIANCE, assign, losses, targets  # noqa: E402
+from training.detector.losses import (  # noqa: E402
+    CENTRE_VARIANCE,
+    SIZE_VARIANCE,
+    assign,
+    features_to_teacher,
+    losses,
+    targets,
+    to_teacher,
+)
 from training.detector.network import RetinaFaceLight, priors  # noqa: E402
+from training.detector.teacher import Teacher  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +120,48 @@ def test_what_the_losses_want_is_what_the_family_reads(truth: Truth) -> None:
     assert len(found.boxes) == (label == 1).sum()
     np.testing.assert_allclose(found.boxes, boxes[label == 1], atol=1e-2)
     np.testing.assert_allclose(found.points, points[label == 1], atol=1e-2)
+
+
+def test_the_teacher_counts_except_where_the_truth_is_against_it() -> None:
+    labels = torch.tensor([[1.0, 1.0, 0.0, 0.0, -1.0]])
+    logits = torch.tensor([[3.0, -3.0, 3.0, -3.0, 3.0]])
+    found = torch.zeros(1, 5, 15)
+    found[..., 0] = logits
+    assert float(to_teacher(found, labels, logits)) == 0
+    for place, counts in enumerate((True, False, False, True, True)):
+        wrong = found.clone()
+        wrong[0, place, 0] += 2
+        assert (float(to_teacher(wrong, labels, logits)) > 0) is counts
+
+
+def test_features_like_the_teacher_s_cost_nothing_and_others_more_the_surer_it_is_of_a_face() -> None:
+    wanted = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    logits = torch.full((2, 32), -8.0)
+    logits[0, 0] = 8.0
+    assert float(features_to_teacher([wanted], [wanted], logits)) == 0
+
+    def cost(row: int) -> float:
+        found = wanted.clone()
+        found[row, :, 0, 0] += 1
+        return float(features_to_teacher([found], [wanted], logits))
+
+    assert cost(0) > 5 * cost(1) > 0
+
+
+def test_the_teacher_answers_for_our_priors(shared: Path) -> None:
+    """It sees a face at the very rows that the truth assigns to that face."""
+    from insightface.data import get_image
+
+    picture = np.ascontiguousarray(get_image("t1")[:640, :640])
+    answer = Teacher(shared).answer(picture)
+    anchors = priors(640, 640).numpy()
+    assert answer.logits.shape == (len(anchors),)
+    assert [level.shape for level in answer.features] == [(64, 80, 80), (64, 40, 40), (64, 20, 20)]
+    faces = PublicModels(shared / "models").detector("yunet").detect(picture)
+    boxes = np.array([face.box for face in faces])
+    truth = Truth(boxes, np.zeros((len(boxes), 5, 2), np.float32), np.ones(len(boxes), bool))
+    label, _ = assign(truth, anchors)
+    assert answer.logits[label == 1].mean() > 0 > -5 > answer.logits[label == 0].mean()
 
 
 def test_an_untrained_network_is_exported_for_pictures_of_any_size(tmp_path: Path) -> None:
