@@ -126,7 +126,7 @@ def _fill(files: Files, settings: Settings, reporter: Reporter, stop: Stop) -> i
     faces += put(files.portrait, files.group, files.group_swapped)
     _write_film(files.film, group, _Named(reporter, files.film.name), stop)
     faces += put(files.portrait, files.film, files.film_swapped)
-    write_picture(files.sheet, before_after(files), _QUALITY)
+    write_picture(files.sheet, before_after(files), _QUALITY, provenance=settings.provenance)
     return faces
 
 

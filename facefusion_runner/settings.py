@@ -131,6 +131,14 @@ class Encoding(BaseModel):
     )
 
 
+class Provenance(BaseModel):
+    """Provenance"""
+
+    provenance: Boolean = Field(
+        default=True, description="Say in the output's metadata that faces in it were replaced."
+    )
+
+
 class Running(BaseModel):
     """Running"""
 
@@ -202,12 +210,26 @@ class Models(BaseModel):
     offline: Boolean = Field(default=False, description="Never open an outgoing connection.")
 
 
-SECTIONS: Final = (Files, Stretch, Faces, Networks, Blending, Encoding, Running, Messages, Cache, Models)
+SECTIONS: Final = (
+    *(Files, Stretch, Faces, Networks, Blending, Encoding, Provenance),
+    *(Running, Messages, Cache, Models),
+)
 """In the order of the help."""
 
 
 class Settings(
-    Files, Stretch, Faces, Networks, Blending, Encoding, Running, Messages, Cache, Models, BaseSettings
+    Files,
+    Stretch,
+    Faces,
+    Networks,
+    Blending,
+    Encoding,
+    Provenance,
+    Running,
+    Messages,
+    Cache,
+    Models,
+    BaseSettings,
 ):
     """All settings of a task, checked.
 

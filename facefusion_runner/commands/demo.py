@@ -13,7 +13,16 @@ from facefusion_runner.commands.libraries import imported
 from facefusion_runner.commands.options import SettingsCommand, epilog, load, setting_options
 from facefusion_runner.errors import Cancelled
 from facefusion_runner.progress import make_reporter
-from facefusion_runner.settings import Blending, Boolean, Cache, Messages, Models, Networks, Running
+from facefusion_runner.settings import (
+    Blending,
+    Boolean,
+    Cache,
+    Messages,
+    Models,
+    Networks,
+    Provenance,
+    Running,
+)
 from facefusion_runner.signals import Stop, StopOnSignal
 
 EXAMPLES: Final = (
@@ -38,7 +47,7 @@ class Files(BaseModel):
     default=FOLDER,
     help=f"Folder for the results; made if need be. [{FOLDER}]",
 )
-@setting_options(Files, Networks, Blending, Running, Messages, Cache, Models)
+@setting_options(Files, Networks, Blending, Provenance, Running, Messages, Cache, Models)
 @click.pass_context
 def demo(ctx: click.Context, /, folder: str, **given: Any) -> None:
     """Swap faces in two pictures and a short film.

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from facefusion_runner.errors import InputError, StorageError
 from facefusion_runner.faces.types import Picture
 from facefusion_runner.media.output_file import OutputFile
+from facefusion_runner.media.provenance import XMP
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 SUFFIXES: Final = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
@@ -75,11 +76,19 @@ def read_picture(path: Path) -> Picture:
             return np.ascontiguousarray(np.asarray(rgb, np.uint8)[:, :, ::-1])
 
 
-def write_picture(path: Path, picture: Picture, quality: int | None = None, overwrite: bool = True) -> None:
+def write_picture(
+    path: Path,
+    picture: Picture,
+    quality: int | None = None,
+    overwrite: bool = True,
+    *,
+    provenance: bool = False,
+) -> None:
     """Write (height, width, 3) uint8 BGR as the name's ending says; it appears under its name when complete.
 
-    quality 0..100 is for JPEG and WebP, None is `DEFAULT_QUALITY`. Raises InputError for an ending that is
-    none of `SUFFIXES`, StorageError; without `overwrite` also for a name that is taken.
+    quality 0..100 is for JPEG and WebP, None is `DEFAULT_QUALITY`. With `provenance` the file says that faces
+    in it were replaced. Raises InputError for an ending that is none of `SUFFIXES`, StorageError; without
+    `overwrite` also for a name that is taken.
     """
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
@@ -90,6 +99,8 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None, over
     if kind == "JPEG":
         # Full chroma: a pasted face must not bleed into its surroundings.
         options["subsampling"] = 0
+    if provenance:
+        options.update(_xmp(kind))
     buffer = io.BytesIO()
     try:
         Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1])).save(buffer, kind, **options)
@@ -103,6 +114,15 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None, over
         raise StorageError(f"{path} {error.strerror}; say --overwrite to replace it") from None
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _xmp(kind: str) -> dict[str, object]:
+    if kind != "PNG":
+        return {"xmp": XMP}
+    # PNG, 11.3.3.4: text under this keyword is XMP (XMP Specification Part 3, 1.1.5).
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    return {"pnginfo": chunks}
 
 
 _ORIENTATION_TAG: Final = 0x0112

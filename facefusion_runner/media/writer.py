@@ -20,7 +20,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from facefusion_runner.errors import InputError, MediaError, RunnerError, StorageError
-from facefusion_runner.media import colour, encoders, pictures
+from facefusion_runner.media import colour, encoders, pictures, provenance
 from facefusion_runner.media.encoders import CONTAINERS, Encoder
 from facefusion_runner.media.frame import Frame
 from facefusion_runner.media.orientation import copy_properties
@@ -88,12 +88,14 @@ class VideoWriter:
         threads: int = 0,
         overwrite: bool = True,
         new: bool = False,
+        provenance: bool = False,
     ) -> None:
         """`info` is the source's, or describes a `new` film; `time_base`, `start` and `end` are the reader's.
 
         quality 0..100, 100 is nearly lossless; preset is one of the common names of speed (ultrafast to
         veryslow) or the encoder's own; rate is the mean number of frames a second, None for the source's.
-        Raises InputError and ConfigError for what cannot be written.
+        With `provenance` the file says that faces in it were replaced. Raises InputError and ConfigError for
+        what cannot be written.
         """
         self._output = output
         self._info = info
@@ -109,6 +111,7 @@ class VideoWriter:
         self._threads = threads
         self._overwrite = overwrite
         self._new = new
+        self._provenance = provenance
         self._file: OutputFile | None = None
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
@@ -171,6 +174,8 @@ class VideoWriter:
             if self._tracks is not None:
                 self._tracks.copy_rest()
             self._container.close()
+            if self._provenance and self._container_kind.muxer == "mp4":
+                provenance.append_xmp_box(self._file.file)
             self._file.commit()
         self._committed = True
         if self._tracks is not None:
@@ -206,6 +211,8 @@ class VideoWriter:
                     self._info, self._container, self._container_kind, start=self._start, end=self._end
                 )
                 self._copy_metadata(self._tracks.source, self._stream, self._container)
+            if self._provenance:
+                provenance.mark(self._container.metadata, self._container_kind.muxer)
             self._stream.codec_context.open()
             self._container.start_encoding()
 

@@ -229,6 +229,7 @@ class _Task:
             end=reader.end,
             threads=settings.threads,
             overwrite=settings.overwrite,
+            provenance=settings.provenance,
         )
 
     def _swap_picture(self, stages: Mapping[str, Analysis | Generation | Blending]) -> None:
@@ -245,7 +246,10 @@ class _Task:
         meter.advance()
         self._check_faces()
         self._enter("finishing")
-        write_picture(self._plan.output, still.bgr, self._settings.quality, self._settings.overwrite)
+        settings = self._settings
+        write_picture(
+            self._plan.output, still.bgr, settings.quality, settings.overwrite, provenance=settings.provenance
+        )
 
     def _count(self, task: FrameTask) -> None:
         self._frames += 1

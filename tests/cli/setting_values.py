@@ -44,6 +44,7 @@ EXAMPLES = {
     "video_encoder": Example("AV1", "av1", "libx265", "auto, h264, hevc, av1, vp9"),
     "quality": Example("100", 100, "101", "from 0 to 100"),
     "preset": Example("slow", "slow", "slow;", "presets"),
+    "provenance": Example("no", False, "maybe", "1/true/yes"),
     "device": Example("cuda:1", "cuda:1", "gpu", "auto, cpu, cuda or tensorrt"),
     "threads": Example("0", 0, "-1", "from 0 to 1024"),
     "batch_size": Example("8", 8, "many", "from 0 to 256"),

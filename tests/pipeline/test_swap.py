@@ -28,6 +28,7 @@ from facefusion_runner.errors import (
 )
 from facefusion_runner.media.encoders import ENCODERS, unusable
 from facefusion_runner.media.frame import Frame
+from facefusion_runner.media.provenance import SOURCE_TYPE
 from facefusion_runner.media.tracks import TrackCopier
 from facefusion_runner.models.session import Session
 from facefusion_runner.progress import Progress
@@ -75,6 +76,20 @@ def test_a_picture_is_swapped_into_a_picture(task: SmallTask) -> None:
     changed[60:240, 120:280] = 0
     assert changed.max() == 0
     assert (result.frames, result.faces) == (1, 1)
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("target.png", ".jpg"), ("target.mp4", ".mp4")])
+def test_an_output_says_that_faces_were_replaced_unless_told_not_to(
+    task: SmallTask, name: str, suffix: str
+) -> None:
+    target = task.folder / name
+    if not target.exists():
+        cv2.imwrite(str(target), face_picture((400, 300), 90))
+    marked, plain = task.folder / f"marked{suffix}", task.folder / f"plain{suffix}"
+    task.run(target=target, output=marked)
+    task.run(target=target, output=plain, provenance=False)
+    assert SOURCE_TYPE.encode() in marked.read_bytes()
+    assert SOURCE_TYPE.encode() not in plain.read_bytes()
 
 
 def test_the_cache_is_gone_when_the_result_is_there(task: SmallTask) -> None:

@@ -143,7 +143,7 @@ class Mosaics:
     def pair(self, rng: np.random.Generator, side: int = 320) -> list[tuple[Picture, Truth]]:
         """A canvas of side x side, uint8 BGR, and its mirror image, seen by two different cameras."""
         kinds = (self._scattered, self._crowd, self._large, self._collage, self._empty)
-        shares = (0.32, 0.18, 0.32, 0.06, 0.12) if side <= 320 else (0.3, 0.15, 0.45, 0.05, 0.05)
+        shares = (0.22, 0.12, 0.48, 0.06, 0.12) if side <= 320 else (0.25, 0.15, 0.5, 0.05, 0.05)
         canvas = Canvas(self._backgrounds.sample(rng, side, side))
         kinds[int(rng.choice(len(kinds), p=shares))](rng, canvas)
         truth = _truth(canvas)

@@ -35,7 +35,8 @@ from training.data.public_models import PublicModels
 from training.detector.data import face_box, face_points
 from training.detector.export import WEIGHTS
 
-REFEREES: Final = ("scrfd_2.5g", "yolov5n_face", "retinaface_mnet025", "yunet")
+REFEREES: Final = ("scrfd_2.5g", "scrfd_500m", "yolov5n_face", "yunet")
+"""None of them is the teacher."""
 AGREEING: Final = 3
 FRAMES_PER_CLIP: Final = 14
 _SIDE: Final = 640
