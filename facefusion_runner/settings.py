@@ -43,7 +43,11 @@ class Files(BaseModel):
     overwrite: Boolean = Field(default=False, description="Replace an existing output.")
     task_id: Annotated[
         str | None, *kinds.word("ID", "1 to 64 of A-Z a-z 0-9 _ -", r"[A-Za-z0-9_-]{1,64}")
-    ] = Field(default=None, description="Name of the task and of its cache. Default: a new one.")
+    ] = Field(
+        default=None,
+        description="Name of the task and of its cache; started again under it, the task of a film that was "
+        "killed goes on. Default: a new one.",
+    )
 
 
 class Stretch(BaseModel):

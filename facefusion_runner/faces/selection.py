@@ -9,6 +9,7 @@ import numpy as np
 
 from facefusion_runner.encoders import Encoder
 from facefusion_runner.faces.analysis import area
+from facefusion_runner.faces.state import State
 from facefusion_runner.faces.types import Face, Float, Picture
 
 # Another face must be this many times larger before it takes the role of the largest.
@@ -25,9 +26,23 @@ class Selector(Protocol):
         """The faces to swap, out of `faces` found in `picture`."""
         ...
 
+    def state(self) -> State:
+        """All that the next choice depends on, for `restore`."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Goes on where the selector was that gave this state."""
+        ...
+
 
 class EveryFace:
     """All faces."""
+
+    def state(self) -> State:
+        return None
+
+    def restore(self, state: State) -> None:
+        pass
 
     def select(self, picture: Picture, faces: Sequence[Face]) -> list[Face]:
         return list(faces)
@@ -38,6 +53,12 @@ class LargestFace:
 
     def __init__(self) -> None:
         self._holder = -1
+
+    def state(self) -> State:
+        return self._holder
+
+    def restore(self, state: State) -> None:
+        self._holder = state
 
     def select(self, picture: Picture, faces: Sequence[Face]) -> list[Face]:
         if not faces:
@@ -55,6 +76,12 @@ class FacesByPosition:
     def __init__(self, positions: Sequence[int]) -> None:
         self._wanted = frozenset(positions)
         self._positions: dict[int, int] = {}
+
+    def state(self) -> State:
+        return list(self._positions.items())
+
+    def restore(self, state: State) -> None:
+        self._positions = dict(state)
 
     def select(self, picture: Picture, faces: Sequence[Face]) -> list[Face]:
         present = {face.track for face in faces}
@@ -84,6 +111,13 @@ class FacesLike:
         self._distance = distance
         self._views: dict[int, int] = {}
         self._sums: dict[int, Float] = {}
+
+    def state(self) -> State:
+        return [[track, views, self._sums.get(track)] for track, views in self._views.items()]
+
+    def restore(self, state: State) -> None:
+        self._views = {track: views for track, views, _ in state}
+        self._sums = {track: total for track, _, total in state if total is not None}
 
     def select(self, picture: Picture, faces: Sequence[Face]) -> list[Face]:
         self._look_at(picture, faces)

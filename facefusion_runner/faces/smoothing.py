@@ -6,6 +6,8 @@ Still faces are smoothed strongly, moving ones hardly at all, so that landmarks 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
@@ -41,6 +43,17 @@ class OneEuro:
         """
         if self._points is not None:
             self._points = apply(move, self._points)
+
+    def state(self) -> list[Float | None]:
+        """What `restored` needs to go on from here."""
+        return [self._points, self._speed]
+
+    @classmethod
+    def restored(cls, state: Sequence[Float | None]) -> Self:
+        """A filter that goes on where another one was."""
+        filter_ = cls()
+        filter_._points, filter_._speed = state
+        return filter_
 
     def __call__(self, points: Float, size: float, seconds: float) -> Float:
         """`size` is the face's size in pixels, `seconds` the time since the last call (> 0)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from facefusion_runner.faces import geometry
 from facefusion_runner.faces.analysis import area, describe, find_faces
 from facefusion_runner.faces.motion import ReducedFrame, flow, is_new_scene, reduce
 from facefusion_runner.faces.smoothing import OneEuro
+from facefusion_runner.faces.state import State
 from facefusion_runner.faces.types import Detection, Face, Float, Landmarks, Matrix, Picture
 from facefusion_runner.landmarkers import Landmarker
 from facefusion_runner.landmarkers.schemes import of_mesh
@@ -45,6 +46,19 @@ class _Track:
         """The face moved like this since the last frame, as the optical flow saw it."""
         self.points.carry(move)
         self.dense.carry(move)
+
+    def state(self) -> list[State]:
+        face = self.face
+        found = face.detection
+        seen = [found.box, float(found.score), found.points]
+        known = [face.points, face.landmarks, face.mesh, face.embedding, face.track]
+        return [self.number, seen, known, self.lost, self.points.state(), self.dense.state()]
+
+    @classmethod
+    def restored(cls, state: list[State]) -> Self:
+        number, seen, known, lost, points, dense = state
+        face = Face(Detection(*seen), *known)
+        return cls(number, face, lost, OneEuro.restored(points), OneEuro.restored(dense))
 
     def smoothed(self, seconds: float) -> Face:
         face, size = self.face, area(self.face) ** 0.5
@@ -85,6 +99,25 @@ class FaceTracker:
         seconds = max(time - self._time, 1e-3)
         self._last, self._time = frame, time
         return [track.smoothed(seconds) for track in self._tracks]
+
+    def state(self) -> State:
+        """All that the next frame's answer depends on, for `restore`."""
+        last = self._last
+        return {
+            "frames_since_detection": self._frames_since_detection,
+            "tracks_made": self._tracks_made,
+            "time": self._time,
+            "last": None if last is None else [last.gray, last.scale],
+            "tracks": [track.state() for track in self._tracks],
+        }
+
+    def restore(self, state: State) -> None:
+        """Goes on where the tracker was that gave this state."""
+        self._frames_since_detection = state["frames_since_detection"]
+        self._tracks_made = state["tracks_made"]
+        self._time = state["time"]
+        self._last = None if state["last"] is None else ReducedFrame(*state["last"])
+        self._tracks = [_Track.restored(track) for track in state["tracks"]]
 
     def _may_skip_detection(self) -> bool:
         if not self._tracks or any(track.lost is not None for track in self._tracks):

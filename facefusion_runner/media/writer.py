@@ -25,6 +25,7 @@ from facefusion_runner.media.encoders import CONTAINERS, Encoder
 from facefusion_runner.media.frame import Frame
 from facefusion_runner.media.orientation import copy_properties
 from facefusion_runner.media.output_file import OutputFile
+from facefusion_runner.media.packets import Packets
 from facefusion_runner.media.probe import MediaInfo, reason
 from facefusion_runner.media.tracks import TrackCopier
 
@@ -89,13 +90,14 @@ class VideoWriter:
         overwrite: bool = True,
         new: bool = False,
         provenance: bool = False,
+        in_stretches: bool = False,
     ) -> None:
         """`info` is the source's, or describes a `new` film; `time_base`, `start` and `end` are the reader's.
 
         quality 0..100, 100 is nearly lossless; preset is one of the common names of speed (ultrafast to
         veryslow) or the encoder's own; rate is the mean number of frames a second, None for the source's.
-        With `provenance` the file says that faces in it were replaced. Raises InputError and ConfigError for
-        what cannot be written.
+        With `provenance` the file says that faces in it were replaced; with `in_stretches` it may be `cut`.
+        Raises InputError and ConfigError for what cannot be written.
         """
         self._output = output
         self._info = info
@@ -112,9 +114,14 @@ class VideoWriter:
         self._overwrite = overwrite
         self._new = new
         self._provenance = provenance
+        self._in_stretches = in_stretches
         self._file: OutputFile | None = None
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
+        self._context: VideoCodecContext | None = None
+        """Of the stretch at hand; the first one's is the stream's own."""
+        self._stretch: list[Packets] = []
+        self._last_dts: int | None = None
         self._tracks: TrackCopier | None = None
         self._converter = VideoReformatter()
         self._committed = False
@@ -148,6 +155,8 @@ class VideoWriter:
     def write(self, frame: Frame) -> None:
         """Encode a frame; its planes must not change afterwards. Raises MediaError, StorageError."""
         assert self._stream is not None
+        if self._context is None:
+            self._context = self._next_context()
         picture = self._in_format(frame.picture)
         picture.time_base = self._time_base
         picture.pts = round(frame.time / self._time_base)
@@ -156,21 +165,32 @@ class VideoWriter:
         picture.pict_type = 0
         self._written += 1
         with self._errors():
-            self._mux(self._stream.encode(picture))
+            self._mux(self._context.encode(picture))
+
+    def cut(self) -> Packets:
+        """End the stretch of the film that was written since the last cut, and give its packets.
+
+        What is written next is encoded as if the film began there. Raises MediaError, StorageError.
+        """
+        with self._errors():
+            self._end_stretch()
+        stretch, self._stretch = Packets.joined(self._stretch), []
+        return stretch
+
+    def put(self, stretch: Packets) -> None:
+        """Write a stretch that a writer of the same film has cut. Raises MediaError, StorageError."""
+        with self._errors():
+            self._mux(list(stretch))
+        self._stretch.clear()
 
     def commit(self) -> None:
         """Finish the file and put it into its place. Raises MediaError, StorageError.
 
         Without `overwrite` a file that has got the output's name meanwhile stays.
         """
-        assert self._stream is not None and self._container is not None and self._file is not None
+        assert self._container is not None and self._file is not None
         with self._errors():
-            last = self._stream.encode(None)
-            if self._written <= 2:
-                # One or two frames cannot be reordered; x265 gives them decoding times it never set.
-                for packet in last:
-                    packet.dts = packet.pts
-            self._mux(last)
+            self._end_stretch()
             if self._tracks is not None:
                 self._tracks.copy_rest()
             self._container.close()
@@ -213,7 +233,9 @@ class VideoWriter:
                 self._copy_metadata(self._tracks.source, self._stream, self._container)
             if self._provenance:
                 provenance.mark(self._container.metadata, self._container_kind.muxer)
-            self._stream.codec_context.open()
+            assert isinstance(self._stream.codec_context, VideoCodecContext)
+            self._context = self._stream.codec_context
+            self._context.open()
             self._container.start_encoding()
 
     def _fall_back(self) -> None:
@@ -264,6 +286,26 @@ class VideoWriter:
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
         assert isinstance(context, VideoCodecContext)
+        self._configure(context, pix_fmt)
+        return stream
+
+    def _next_context(self) -> VideoCodecContext:
+        """An encoder like the stream's own, for another stretch."""
+        assert self._stream is not None
+        first = self._stream.codec_context
+        assert isinstance(first, VideoCodecContext) and first.pix_fmt is not None
+        context = av.CodecContext.create(self._encoder.library, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.width, context.height = first.width, first.height
+        context.time_base, context.framerate = first.time_base, first.framerate
+        context.options = self._options
+        # Among them the container's wish that parameter sets stand in the header.
+        context.flags = first.flags
+        self._configure(context, first.pix_fmt)
+        return context
+
+    def _configure(self, context: VideoCodecContext, pix_fmt: str) -> None:
+        info = self._info
         context.pix_fmt = pix_fmt
         context.thread_count = self._threads
         # Without it frame durations are ignored, and the last frame's is lost.
@@ -276,7 +318,6 @@ class VideoWriter:
         if self._encoder.codec == "hevc" and self._container_kind.muxer in ("mp4", "mov"):
             # Players of Apple's know HEVC by this tag only.
             context.codec_tag = "hvc1"
-        return stream
 
     def _copy_metadata(self, source: InputContainer, stream: VideoStream, output: OutputContainer) -> None:
         output.metadata.update(
@@ -328,9 +369,28 @@ class VideoWriter:
             threads=1,
         )
 
+    def _end_stretch(self) -> None:
+        if self._context is None or not self._written:
+            return
+        last = self._context.encode(None)
+        if self._written <= 2:
+            # One or two frames cannot be reordered; x265 gives them decoding times it never set.
+            for packet in last:
+                packet.dts = packet.pts
+        self._mux(last)
+        self._context, self._written = None, 0
+
     def _mux(self, packets: list[av.Packet[VideoStream]]) -> None:
-        assert self._container is not None
+        assert self._container is not None and self._stream is not None
+        if self._in_stretches:
+            self._stretch.append(Packets.of(packets, self._time_base))
         for packet in packets:
+            packet.stream = self._stream
+            if packet.dts is not None:
+                # A stretch's first decoding times lie before its first frame, where the last's may still be.
+                if self._last_dts is not None and packet.dts <= self._last_dts:
+                    packet.dts = self._last_dts + 1
+                self._last_dts = packet.dts
             at = packet.dts if packet.dts is not None else packet.pts
             if at is not None and self._tracks is not None:
                 self._tracks.copy_until(at * packet.time_base)

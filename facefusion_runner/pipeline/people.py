@@ -11,7 +11,9 @@ import numpy as np
 from facefusion_runner.errors import NoFaceError, RunnerError
 from facefusion_runner.faces.analysis import area, find_faces_of_still
 from facefusion_runner.faces.selection import EveryFace, FacesByPosition, FacesLike, LargestFace, Selector
-from facefusion_runner.faces.types import Face, SourceFace
+from facefusion_runner.faces.state import State
+from facefusion_runner.faces.tracking import FaceTracker
+from facefusion_runner.faces.types import Face, Picture, SourceFace
 from facefusion_runner.media.pictures import read_picture
 from facefusion_runner.pipeline.artifacts import Artifacts
 from facefusion_runner.pipeline.networks import Networks
@@ -47,6 +49,26 @@ def selector(settings: Settings, networks: Networks) -> Selector:
         assert embedding is not None
         return FacesLike(networks.encoder, embedding, settings.reference_distance)
     return FacesByPosition(settings.select)
+
+
+class Followed:
+    """The faces of a film that are replaced, frame after frame."""
+
+    def __init__(self, tracker: FaceTracker, selector: Selector) -> None:
+        self._tracker = tracker
+        self._selector = selector
+
+    def find(self, picture: Picture, seconds: float) -> list[Face]:
+        return self._selector.select(picture, measured(self._tracker.update(picture, seconds)))
+
+    def state(self) -> State:
+        """All that the next frame's answer depends on, for `restore`."""
+        return [self._tracker.state(), self._selector.state()]
+
+    def restore(self, state: State) -> None:
+        tracker, selector = state
+        self._tracker.restore(tracker)
+        self._selector.restore(selector)
 
 
 def measured(faces: list[Face]) -> list[Face]:

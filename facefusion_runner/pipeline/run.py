@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,22 @@ from facefusion_runner.cache.task_cache import CachePolicy, TaskCache
 from facefusion_runner.cache.task_id import new_task_id
 from facefusion_runner.errors import Cancelled, NoFaceError
 from facefusion_runner.faces.analysis import find_faces_of_still
+from facefusion_runner.faces.state import State
 from facefusion_runner.faces.tracking import FaceTracker
 from facefusion_runner.faces.types import Face, Picture
 from facefusion_runner.media.frame import Frame
+from facefusion_runner.media.packets import Packets
 from facefusion_runner.media.pictures import read_picture, write_picture
 from facefusion_runner.media.reader import VideoReader
 from facefusion_runner.media.still import Still
 from facefusion_runner.media.writer import VideoWriter
-from facefusion_runner.models.catalog import Catalog
+from facefusion_runner.models.catalog import Catalog, ModelEntry
 from facefusion_runner.models.session import SessionFactory
 from facefusion_runner.models.store import ModelStore
 from facefusion_runner.pipeline.artifacts import Artifacts
+from facefusion_runner.pipeline.checkpoints import STRETCH_SECONDS, Checkpoint, Checkpoints, fingerprint
 from facefusion_runner.pipeline.networks import NetworkLoader, Networks
-from facefusion_runner.pipeline.people import measured, prepare_source, selector
+from facefusion_runner.pipeline.people import Followed, measured, prepare_source, selector
 from facefusion_runner.pipeline.plan import Plan, make_plan
 from facefusion_runner.pipeline.stages import (
     WAITING_FRAMES,
@@ -71,12 +75,23 @@ def swap(settings: Settings, reporter: Reporter, stop: Stop) -> Result:
     started = time.monotonic()
     reporter.progress(Progress("checking"))
     plan = make_plan(settings)
-    cache = TaskCache(settings.cache_root, settings.task_id or new_task_id(), _policy(settings), stop=stop)
+    cache = TaskCache(
+        settings.cache_root,
+        settings.task_id or new_task_id(),
+        _policy(settings),
+        adopt=_resumable(settings, plan),
+        stop=stop,
+    )
     # Before the block: a lock on a slow filesystem may keep its beginning waiting, too.
     stop.on_abandon(cache.abandon_now)
     with cache:
-        result = _Task(settings, plan, Artifacts(cache), reporter, stop).run()
+        result = _Task(settings, plan, cache, reporter, stop).run()
     return replace(result, seconds=time.monotonic() - started)
+
+
+def _resumable(settings: Settings, plan: Plan) -> bool:
+    """A film whose task has a name that another run can come back to."""
+    return settings.task_id is not None and plan.target.kind == "video"
 
 
 def _policy(settings: Settings) -> CachePolicy:
@@ -94,11 +109,12 @@ class _Task:
     """The work inside the task's cache."""
 
     def __init__(
-        self, settings: Settings, plan: Plan, artifacts: Artifacts, reporter: Reporter, stop: Stop
+        self, settings: Settings, plan: Plan, cache: TaskCache, reporter: Reporter, stop: Stop
     ) -> None:
         self._settings = settings
         self._plan = plan
-        self._artifacts = artifacts
+        self._segments = cache.path / "segments" if _resumable(settings, plan) else None
+        self._artifacts = Artifacts(cache)
         self._reporter = reporter
         self._stop = stop
         self._warnings: list[str] = []
@@ -113,20 +129,19 @@ class _Task:
         self._enter("preparing")
         source = prepare_source(self._plan, networks, self._artifacts)
         select = selector(self._settings, networks)
-        tracker = FaceTracker(networks.detector, networks.landmarker, self._settings.detect_every)
-
-        def find_in_frame(picture: Picture, seconds: float) -> list[Face]:
-            return select.select(picture, measured(tracker.update(picture, seconds)))
 
         def find_in_still(picture: Picture, seconds: float) -> list[Face]:
             faces = find_faces_of_still(picture, networks.detector, networks.landmarker)
             return select.select(picture, measured(faces))
 
         if self._plan.target.kind == "video":
-            stages = self._stages(find_in_frame, networks, source)
-            self._swap_video(stages)
+            people = Followed(
+                FaceTracker(networks.detector, networks.landmarker, self._settings.detect_every), select
+            )
+            stages = self._stages(Analysis(people.find, people.state, self._stretch()), networks, source)
+            self._swap_video(stages, people, [session.entry for session in networks.sessions])
         else:
-            stages = self._stages(find_in_still, networks, source)
+            stages = self._stages(Analysis(find_in_still), networks, source)
             self._swap_picture(stages)
         return Result(
             output=self._plan.output,
@@ -163,25 +178,44 @@ class _Task:
         factory = SessionFactory(settings.device, settings.threads, warn=self._warn)
         return NetworkLoader(settings, catalog, store, factory).open()
 
+    def _stretch(self) -> int:
+        """Frames between two checkpoints; 0: there are none."""
+        if self._segments is None:
+            return 0
+        rate = self._settings.fps or self._plan.target.rate or 25
+        return max(round(STRETCH_SECONDS * rate), 1)
+
     def _stages(
-        self, find: Callable[[Picture, float], list[Face]], networks: Networks, source: Any
+        self, analysis: Analysis, networks: Networks, source: Any
     ) -> dict[str, Analysis | Generation | Blending]:
         settings = self._settings
         masks = MaskOptions(settings.mask, settings.mask_feather, settings.mask_padding)
         return {
-            "analysis": Analysis(find),
+            "analysis": analysis,
             "generation": Generation(networks.generator, source, settings.batch_size),
             "blending": Blending(BLEND_MODES[settings.blend_mode], masks, self._artifacts),
         }
 
-    def _swap_video(self, stages: Mapping[str, Analysis | Generation | Blending]) -> None:
+    def _swap_video(
+        self,
+        stages: Mapping[str, Analysis | Generation | Blending],
+        people: Followed,
+        models: Sequence[ModelEntry],
+    ) -> None:
+        checkpoints = None
+        if self._segments is not None:
+            checkpoints = Checkpoints(self._segments, fingerprint(self._settings, models))
         with self._reader() as reader, self._writer(reader) as writer:
+            if checkpoints is not None:
+                self._resume(checkpoints, writer, people)
             self._warn_of(reader, writer)
             self._enter("swapping")
-            meter = Meter(self._reporter, "swapping", reader.expected_frames)
+            meter = Meter(self._reporter, "swapping", reader.expected_frames, start=self._frames)
 
             def write(task: FrameTask) -> None:
                 assert isinstance(task.frame, Frame)
+                if task.state is not None and checkpoints is not None:
+                    self._keep(checkpoints, writer.cut(), task.state)
                 writer.write(task.frame)
                 self._count(task)
                 meter.advance()
@@ -192,11 +226,28 @@ class _Task:
                 Stage(name, stage.run, waiting if name == "analysis" else WAITING_FRAMES)
                 for name, stage in stages.items()
             ]
-            Pipeline(reader, steps, write, WAITING_FRAMES).run(self._stop)
+            Pipeline(islice(reader, self._frames, None), steps, write, WAITING_FRAMES).run(self._stop)
             self._check_faces()
             self._enter("finishing")
             writer.commit()
             self._warn_of(reader, writer)
+
+    def _resume(self, checkpoints: Checkpoints, writer: VideoWriter, people: Followed) -> None:
+        """Takes over what an earlier run of this task had finished."""
+        last = None
+        for last in checkpoints.earlier():
+            writer.put(last.packets)
+        if last is not None:
+            people.restore(last.state)
+            self._frames, self._faces = last.frames, last.faces
+            name = self._settings.task_id
+            self._warn(f"task {name} was cut short before; it goes on after {last.frames} frames")
+
+    def _keep(self, checkpoints: Checkpoints, packets: Packets, state: State) -> None:
+        try:
+            checkpoints.add(Checkpoint(self._frames, self._faces, state, packets))
+        except OSError as error:
+            self._warn(f"a stretch cannot be kept for another run to go on from: {error.strerror or error}")
 
     def _warn_of(self, reader: VideoReader, writer: VideoWriter) -> None:
         """What is new since the last time."""
@@ -230,6 +281,7 @@ class _Task:
             threads=settings.threads,
             overwrite=settings.overwrite,
             provenance=settings.provenance,
+            in_stretches=self._segments is not None,
         )
 
     def _swap_picture(self, stages: Mapping[str, Analysis | Generation | Blending]) -> None:

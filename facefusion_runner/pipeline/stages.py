@@ -14,6 +14,7 @@ from facefusion_runner.blending.masks import box_mask, combine, hull_mask
 from facefusion_runner.blending.paste import Blend, paste
 from facefusion_runner.faces import geometry
 from facefusion_runner.faces.analysis import square_pixels, to_square_pixels
+from facefusion_runner.faces.state import State
 from facefusion_runner.faces.types import Crop, Face, Generated, Mask, Picture
 from facefusion_runner.generators import Generator
 from facefusion_runner.media.frame import Frame
@@ -36,6 +37,8 @@ class FrameTask:
     """The faces to swap."""
     crops: list[Crop] = field(default_factory=list)
     generated: list[Generated] = field(default_factory=list)
+    state: State | None = None
+    """Of the analysis before this frame, where a stretch of the film begins with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +56,30 @@ class MaskOptions:
 class Analysis:
     """Finds, follows and selects faces."""
 
-    def __init__(self, find: Callable[[Picture, float], list[Face]]) -> None:
-        """`find` takes a picture with square pixels and its time in seconds."""
+    def __init__(
+        self,
+        find: Callable[[Picture, float], list[Face]],
+        state: Callable[[], State] | None = None,
+        stretch: int = 0,
+    ) -> None:
+        """`find` takes a picture with square pixels and its time in seconds; `state` tells what it remembers.
+
+        stretch: number of frames after which another stretch of the film begins; 0: it is one.
+        """
         self._find = find
+        self._state = state
+        self._stretch = stretch
         self.watch = Stopwatch()
 
     def run(self, frames: Channel[Frame | Still]) -> Iterator[FrameTask]:
-        for frame in frames:
+        for number, frame in enumerate(frames):
             with self.watch:
+                task = FrameTask(frame)
+                if number and self._stretch and self._state and frame.index % self._stretch == 0:
+                    task.state = self._state()
                 picture = square_pixels(frame.bgr, frame.pixel_aspect)
-                faces = self._find(picture, float(frame.time))
-            yield FrameTask(frame, faces)
+                task.faces = self._find(picture, float(frame.time))
+            yield task
 
 
 class Generation:
