@@ -141,6 +141,14 @@ class Provenance(BaseModel):
     provenance: Boolean = Field(
         default=True, description="Say in the output's metadata that faces in it were replaced."
     )
+    c2pa_cert: OptionalPath = Field(
+        default=None,
+        description="Certificates (PEM) in whose name the output is signed with a C2PA manifest.",
+    )
+    c2pa_key: OptionalPath = Field(default=None, description="The private key (PEM) of the first of them.")
+    visible_label: Annotated[str, *kinds.single(str, "TEXT")] = Field(
+        default="", description="Text to show in the corner of every frame."
+    )
 
 
 class Running(BaseModel):
@@ -263,6 +271,10 @@ class Settings(
             raise ValueError("{trim_end} must be later than {trim_start}")
         if self.select == "reference" and self.reference is None:
             raise ValueError("{select} reference needs {reference}, a picture of the person")
+        if (self.c2pa_cert is None) != (self.c2pa_key is None):
+            raise ValueError("{c2pa_cert} and {c2pa_key} go together")
+        if self.c2pa_cert is not None and not self.provenance:
+            raise ValueError("{c2pa_cert} signs what {provenance} says; do not switch it off")
         if self.model_root.resolve().is_relative_to(self.cache_root.resolve()):
             model_root, cache_root = (_literal(path) for path in (self.model_root, self.cache_root))
             raise ValueError(

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 
 from facefusion_runner.errors import InputError, StorageError
 from facefusion_runner.faces.types import Picture
+from facefusion_runner.media.credentials import Credentials
 from facefusion_runner.media.output_file import OutputFile
 from facefusion_runner.media.provenance import XMP
 
@@ -83,12 +84,13 @@ def write_picture(
     overwrite: bool = True,
     *,
     provenance: bool = False,
+    credentials: Credentials | None = None,
 ) -> None:
     """Write (height, width, 3) uint8 BGR as the name's ending says; it appears under its name when complete.
 
     quality 0..100 is for JPEG and WebP, None is `DEFAULT_QUALITY`. With `provenance` the file says that faces
-    in it were replaced. Raises InputError for an ending that is none of `SUFFIXES`, StorageError; without
-    `overwrite` also for a name that is taken.
+    in it were replaced, signed with `credentials`. Raises InputError for an ending that is none of
+    `SUFFIXES`, StorageError; without `overwrite` also for a name that is taken.
     """
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
@@ -108,7 +110,10 @@ def write_picture(
         raise StorageError(f"{path} cannot be written as {kind}: {error}") from None
     try:
         with OutputFile(path, overwrite) as output:
-            output.file.write(buffer.getbuffer())
+            if credentials is not None:
+                credentials.sign(buffer, output.file, path.suffix)
+            else:
+                output.file.write(buffer.getbuffer())
             output.commit()
     except FileExistsError as error:
         raise StorageError(f"{path} {error.strerror}; say --overwrite to replace it") from None

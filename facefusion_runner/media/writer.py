@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from facefusion_runner.errors import InputError, MediaError, RunnerError, StorageError
 from facefusion_runner.media import colour, encoders, pictures, provenance
+from facefusion_runner.media.credentials import Credentials
 from facefusion_runner.media.encoders import CONTAINERS, Encoder
 from facefusion_runner.media.frame import Frame
 from facefusion_runner.media.orientation import copy_properties
@@ -90,13 +91,15 @@ class VideoWriter:
         overwrite: bool = True,
         new: bool = False,
         provenance: bool = False,
+        credentials: Credentials | None = None,
         in_stretches: bool = False,
     ) -> None:
         """`info` is the source's, or describes a `new` film; `time_base`, `start` and `end` are the reader's.
 
         quality 0..100, 100 is nearly lossless; preset is one of the common names of speed (ultrafast to
         veryslow) or the encoder's own; rate is the mean number of frames a second, None for the source's.
-        With `provenance` the file says that faces in it were replaced; with `in_stretches` it may be `cut`.
+        With `provenance` the file says that faces in it were replaced, signed with `credentials`; with
+        `in_stretches` it may be `cut`.
         Raises InputError and ConfigError for what cannot be written.
         """
         self._output = output
@@ -114,6 +117,7 @@ class VideoWriter:
         self._overwrite = overwrite
         self._new = new
         self._provenance = provenance
+        self._credentials = credentials
         self._in_stretches = in_stretches
         self._file: OutputFile | None = None
         self._container: OutputContainer | None = None
@@ -196,10 +200,18 @@ class VideoWriter:
             self._container.close()
             if self._provenance and self._container_kind.muxer == "mp4":
                 provenance.append_xmp_box(self._file.file)
+            if self._credentials is not None:
+                self._sign(self._credentials)
             self._file.commit()
         self._committed = True
         if self._tracks is not None:
             self._tracks.close()
+
+    def _sign(self, credentials: Credentials) -> None:
+        assert self._file is not None
+        unsigned, self._file = self._file, OutputFile(self._output, self._overwrite)
+        with unsigned:
+            credentials.sign(unsigned.file, self._file.file, self._output.suffix)
 
     def _open(self) -> None:
         self._fall_back()

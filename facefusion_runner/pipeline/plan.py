@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from facefusion_runner.errors import InputError, StorageError
+from facefusion_runner.errors import ConfigError, InputError, StorageError
+from facefusion_runner.media.credentials import MEDIA_TYPES, Credentials
 from facefusion_runner.media.pictures import SUFFIXES
 from facefusion_runner.media.probe import MediaInfo, probe
 from facefusion_runner.media.writer import VideoWriter, check_output
@@ -22,6 +23,8 @@ class Plan:
     sources: tuple[Path, ...]
     target: MediaInfo
     output: Path
+    credentials: Credentials | None
+    """What the output is signed with."""
 
 
 def make_plan(settings: Settings) -> Plan:
@@ -46,7 +49,7 @@ def make_plan(settings: Settings) -> Plan:
     if target.kind == "video":
         _check_encoding(settings, settings.output, target)
     _check_space(settings, settings.output, target)
-    return Plan(settings.source, target, settings.output)
+    return Plan(settings.source, target, settings.output, _credentials(settings, settings.output))
 
 
 def _check_picture(path: Path, role: str) -> None:
@@ -72,6 +75,18 @@ def _check_encoding(settings: Settings, output: Path, target: MediaInfo) -> None
     VideoWriter(
         output, target, encoder=settings.video_encoder, quality=settings.quality, preset=settings.preset
     )
+
+
+def _credentials(settings: Settings, output: Path) -> Credentials | None:
+    """Raises ConfigError for what cannot sign, and for an output that cannot hold a manifest."""
+    if settings.c2pa_cert is None or settings.c2pa_key is None:
+        return None
+    if output.suffix.lower() not in MEDIA_TYPES:
+        raise ConfigError(
+            f"a {output.suffix} file cannot hold a C2PA manifest; name an output that ends in "
+            f"{', '.join(MEDIA_TYPES)}, or leave C2PA_CERT and C2PA_KEY out"
+        )
+    return Credentials(settings.c2pa_cert, settings.c2pa_key)
 
 
 def _check_space(settings: Settings, output: Path, target: MediaInfo) -> None:

@@ -193,7 +193,9 @@ class _Task:
         return {
             "analysis": analysis,
             "generation": Generation(networks.generator, source, settings.batch_size),
-            "blending": Blending(BLEND_MODES[settings.blend_mode], masks, self._artifacts),
+            "blending": Blending(
+                BLEND_MODES[settings.blend_mode], masks, self._artifacts, settings.visible_label
+            ),
         }
 
     def _swap_video(
@@ -281,6 +283,7 @@ class _Task:
             threads=settings.threads,
             overwrite=settings.overwrite,
             provenance=settings.provenance,
+            credentials=self._plan.credentials,
             in_stretches=self._segments is not None,
         )
 
@@ -300,7 +303,12 @@ class _Task:
         self._enter("finishing")
         settings = self._settings
         write_picture(
-            self._plan.output, still.bgr, settings.quality, settings.overwrite, provenance=settings.provenance
+            self._plan.output,
+            still.bgr,
+            settings.quality,
+            settings.overwrite,
+            provenance=settings.provenance,
+            credentials=self._plan.credentials,
         )
 
     def _count(self, task: FrameTask) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from facefusion_runner.blending.label import labelled
 from facefusion_runner.blending.masks import box_mask, combine, hull_mask
 from facefusion_runner.blending.paste import Blend, paste
 from facefusion_runner.faces import geometry
@@ -121,10 +122,11 @@ class Generation:
 
 
 class Blending:
-    """Puts the generated faces back into the frame."""
+    """Puts the generated faces back into the frame, and the label where one is wanted."""
 
-    def __init__(self, mode: Blend, masks: MaskOptions, artifacts: Artifacts) -> None:
+    def __init__(self, mode: Blend, masks: MaskOptions, artifacts: Artifacts, label: str = "") -> None:
         self._mode = mode
+        self._label = label
         self._masks = masks
         self._artifacts = artifacts
         self.watch = Stopwatch()
@@ -141,6 +143,8 @@ class Blending:
                     left, top, pixels = paste(task.frame.bgr, generated.pixels, mask, crop.matrix, self._mode)
                     if pixels.size:
                         task.frame.paste(left, top, pixels)
+                if self._label:
+                    task.frame.paste(*labelled(task.frame.bgr, self._label))
                 self._artifacts.after_blending(task)
             yield task
 

@@ -591,3 +591,12 @@ def test_a_disk_that_fills_up_with_artifacts_is_named(task: SmallTask, artifact:
     with pytest.raises(StorageError, match="No space left"):
         task.run(cache_artifacts=artifact, task_id="full")
     assert task.caches() == task.leftovers() == []
+
+
+def test_a_visible_label_is_in_every_frame(task: SmallTask) -> None:
+    task.run(quality=100)
+    plain = read_clip(task.output)
+    task.run(quality=100, overwrite=True, visible_label="AI")
+    for before, after in zip(plain, read_clip(task.output), strict=True):
+        changed = cv2.absdiff(before, after).max(axis=2)
+        assert changed[-24:, :40].max() > 60 and changed[:60].max() < 12
