@@ -79,8 +79,10 @@ def _check_encoding(settings: Settings, output: Path, target: MediaInfo) -> None
 
 def _credentials(settings: Settings, output: Path) -> Credentials | None:
     """Raises ConfigError for what cannot sign, and for an output that cannot hold a manifest."""
-    if settings.c2pa_cert is None or settings.c2pa_key is None:
+    if settings.c2pa_cert is None and settings.c2pa_key is None:
         return None
+    if settings.c2pa_cert is None or settings.c2pa_key is None:
+        raise ConfigError("C2PA_CERT and C2PA_KEY go together; name both or neither")
     if output.suffix.lower() not in MEDIA_TYPES:
         raise ConfigError(
             f"a {output.suffix} file cannot hold a C2PA manifest; name an output that ends in "
