@@ -102,8 +102,7 @@ def prepare_root(path: str | os.PathLike[str]) -> CacheRoot:
     with _closed_on_error(fd), _unavailable(path):
         if not _is_marked(fd):
             _mark(fd, path)
-        if not os.access(real, os.W_OK | os.X_OK):
-            raise RootUnavailable(f"CACHE_ROOT={path} cannot be written; make it writable or choose another")
+        _require_writable(real, path)
         return _opened(real, fd)
 
 
@@ -118,6 +117,7 @@ def open_root(path: str | os.PathLike[str]) -> CacheRoot:
     with _closed_on_error(fd), _unavailable(path):
         if not _is_marked(fd):
             raise UnsafeRoot(f"CACHE_ROOT={path} is refused: it has no file {MARKER}, so it is not ours")
+        _require_writable(real, path)
         return _opened(real, fd)
 
 
@@ -140,6 +140,11 @@ def _homes() -> set[str]:
     homes = [user.pw_dir for user in pwd.getpwall()]
     homes += [os.environ[name] for name in ("HOME", "TMPDIR") if os.environ.get(name)]
     return {os.path.realpath(home) for home in homes}
+
+
+def _require_writable(real: str, path: str | os.PathLike[str]) -> None:
+    if not os.access(real, os.W_OK | os.X_OK):
+        raise RootUnavailable(f"CACHE_ROOT={path} cannot be written; make it writable or choose another")
 
 
 def _is_marked(fd: int) -> bool:
