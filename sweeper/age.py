@@ -67,7 +67,7 @@ def _look_into(
                 entries += 1
                 try:
                     status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
+                except (FileNotFoundError, PermissionError):
                     continue
                 changed = abs(now - status.st_mtime)
                 if entry.is_dir(follow_symlinks=False):

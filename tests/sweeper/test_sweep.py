@@ -309,7 +309,7 @@ import sys, time
 real, shift = time.time, 301
 time.time = lambda: real() + shift
 ticks = iter(range(10**9))
-time.monotonic = lambda: next(ticks) * 0.05
+time.monotonic = lambda: next(ticks) * 0.1
 from sweeper.__main__ import main
 sys.exit(main())
 """
