@@ -89,7 +89,8 @@ def _rm(folder: Path) -> Cost:
 
 
 def _sweep(folder: Path) -> Cost:
-    settings = {"CACHE_ROOT": folder / "cache", "SWEEP_STATE_ROOT": folder / "state", "CACHE_TTL_SECONDS": 0}
+    settings = {"CACHE_ROOT": folder / "cache", "SWEEP_STATE_ROOT": folder / "state", "CACHE_TTL_SECONDS": 1}
+    time.sleep(1.1)  # Everything must be old enough, and nothing less than the whole tree tells.
     budget = {"SWEEP_TIME_BUDGET_SECONDS": 100_000}
     cost = _cost([sys.executable, "-m", "sweeper"], {**settings, **budget})
     assert not (folder / "cache" / "task").exists() and not os.listdir(folder / "cache" / ".trash")
