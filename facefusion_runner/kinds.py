@@ -126,6 +126,20 @@ def paths() -> Kind:
     return BeforeValidator(read), Form("PATH", repeatable=True)
 
 
+def absolute_path() -> Kind:
+    """A path that does not hang on where the program was started; nothing is expanded."""
+
+    def read(raw: object) -> object:
+        text = "" if raw is None else text_of(raw)
+        if not text:
+            raise PydanticUseDefault
+        if not os.path.isabs(text):
+            raise ValueError("must be an absolute path")
+        return Path(text)
+
+    return BeforeValidator(read), Form("PATH")
+
+
 def cache_root() -> Kind:
     """Nothing is expanded and empty is refused: what is deleted below it must not hang on chance."""
 

@@ -207,6 +207,13 @@ class Cache(BaseModel):
     sweep_schedule: Annotated[str, *kinds.single(str, "CRON")] = Field(
         default="0 * * * *", description="When the sweeper runs, as a cron expression."
     )
+    sweep_state_root: Annotated[Path | None, *kinds.absolute_path()] = Field(
+        default=None,
+        description="Where the sweeper's state and metrics are, outside the cache. Default: the user's own.",
+    )
+    sweep_time_budget_seconds: Annotated[float, *kinds.number("SECONDS", 1, unit="seconds as a number")] = (
+        Field(default=55.0, description="Longest time a sweep deletes; the next one goes on from there.")
+    )
 
 
 class Models(BaseModel):

@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from facefusion_runner.cache.directories import OPEN_DIRECTORY, open_directory
@@ -20,6 +21,16 @@ from facefusion_runner.cache.root import CacheRoot
 _MAX_NAME_BYTES: Final = 255
 _ATTEMPTS: Final = 3
 """How often a directory is visited that is filled or moved while it is being deleted."""
+
+Stop = Callable[[], bool]
+"""Asked again and again: whether to leave the rest for another time."""
+
+_ENTRIES_PER_QUESTION: Final = 16
+"""Files that are removed between two questions whether to stop: a good part of what unlinking costs."""
+
+
+def _never() -> bool:
+    return False
 
 
 class Removal:
@@ -34,12 +45,15 @@ class Removal:
         """How many entries could not be removed, by the error's name, such as EACCES."""
         self.example = ""
         """The first entry that could not be removed and why; safe to print."""
+        self.finished = True
+        """False when it was stopped; what is left can be removed by a later call."""
 
     def add(self, other: Removal) -> None:
         self.entries += other.entries
         self.freed_bytes += other.freed_bytes
         self.failures += other.failures
         self.example = self.example or other.example
+        self.finished = self.finished and other.finished
 
 
 def trash_name(name: str) -> str:
@@ -64,30 +78,38 @@ def trash(root: CacheRoot, name: str, new_name: str | None = None) -> str | None
     return new_name
 
 
-def discard(root: CacheRoot, name: str) -> Removal:
+def discard(root: CacheRoot, name: str, stop: Stop = _never) -> Removal:
     """Delete an entry of the root: out of sight first, in place where that fails."""
     trashed = trash(root, name)
     if trashed is None or root.trash_fd is None:
-        return remove_tree(root.fd, name, root.mount)
-    return remove_tree(root.trash_fd, trashed, root.mount)
+        return remove_tree(root.fd, name, root.mount, stop)
+    return remove_tree(root.trash_fd, trashed, root.mount, stop)
 
 
-def drain_trash(root: CacheRoot) -> Removal:
-    """Delete everything in `.trash`: what a deletion that was cut short left there."""
-    removal = Removal()
+def drain_trash(root: CacheRoot, stop: Stop = _never) -> Iterator[tuple[str, Removal]]:
+    """Delete everything in `.trash`: what a deletion that was cut short left there.
+
+    Yields each entry's name once its deletion has ended; nothing happens unless the caller iterates.
+    """
     if root.trash_fd is not None:
         for name in os.listdir(root.trash_fd):
-            removal.add(remove_tree(root.trash_fd, name, root.mount))
-    return removal
+            yield name, remove_tree(root.trash_fd, name, root.mount, stop)
+            if stop():
+                return
 
 
-def remove_tree(parent_fd: int, name: str, mount: int) -> Removal:
+def remove_tree(parent_fd: int, name: str, mount: int, stop: Stop = _never) -> Removal:
     """Delete the entry `name` of `parent_fd` with all it holds on the mount `mount`.
 
     Links are removed, never followed. What cannot be removed is counted and the rest goes. Entries
     that vanish meanwhile are nobody's failure: several deleters may work on one tree.
     """
-    return _Walk(parent_fd, mount).remove(name)
+    return _Walk(parent_fd, mount, stop).remove(name)
+
+
+def remove_file(parent_fd: int, name: str) -> Removal:
+    """Delete one entry of `parent_fd` that is no directory; a directory is a failure (EISDIR)."""
+    return _Walk(parent_fd, 0, _never).remove_file(name)
 
 
 class _Level:
@@ -103,8 +125,9 @@ class _Level:
 
 
 class _Walk:
-    def __init__(self, parent_fd: int, mount: int) -> None:
+    def __init__(self, parent_fd: int, mount: int, stop: Stop) -> None:
         self._mount = mount
+        self._stop = stop
         self._removal = Removal()
         self._top_fd = parent_fd
         self._fd = parent_fd
@@ -114,12 +137,22 @@ class _Walk:
         try:
             self._remove_entry(name, 1)
             while len(self._levels) > 1 or self._levels[0].pending:
+                if self._stop():
+                    self._removal.finished = False
+                    break
                 if self._levels[-1].pending:
                     self._enter(*self._levels[-1].pending.pop())
                 else:
                     self._leave()
         finally:
             self._stand_in(self._top_fd)
+        return self._removal
+
+    def remove_file(self, name: str) -> Removal:
+        try:
+            self._unlink(name, os.stat(name, dir_fd=self._fd, follow_symlinks=False))
+        except OSError as error:
+            self._fail(name, error)
         return self._removal
 
     def _stand_in(self, fd: int) -> None:
@@ -159,15 +192,27 @@ class _Walk:
         if level.status.st_mode & 0o700 != 0o700:
             with contextlib.suppress(OSError):
                 os.chmod(self._fd, 0o700)
-        with os.scandir(self._fd) as entries:
-            for entry in entries:
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        level.pending.append((entry.name, 1))
-                    else:
-                        self._unlink(entry.name, entry.stat(follow_symlinks=False))
-                except OSError as error:
-                    self._fail(entry.name, error)
+        fd, stop, removed, freed = self._fd, self._stop, 0, 0
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    if not removed % _ENTRIES_PER_QUESTION and stop():
+                        return
+                    try:
+                        if entry.is_dir(follow_symlinks=False):
+                            level.pending.append((entry.name, 1))
+                            continue
+                        status = entry.stat(follow_symlinks=False)
+                        os.unlink(entry.name, dir_fd=fd)
+                    except OSError as error:
+                        self._fail(entry.name, error)
+                        continue
+                    removed += 1
+                    if status.st_nlink == 1:
+                        freed += status.st_blocks
+        finally:
+            self._removal.entries += removed
+            self._removal.freed_bytes += freed * 512
 
     def _unlink(self, name: str, status: os.stat_result) -> None:
         os.unlink(name, dir_fd=self._fd)

@@ -94,7 +94,7 @@ def prepare_root(path: str | os.PathLike[str]) -> CacheRoot:
 
     Raises UnsafeRoot and RootUnavailable.
     """
-    real = _checked(path)
+    real = checked_path(path)
     with _unavailable(path):
         with contextlib.suppress(FileExistsError):
             os.makedirs(real)
@@ -102,8 +102,7 @@ def prepare_root(path: str | os.PathLike[str]) -> CacheRoot:
     with _closed_on_error(fd), _unavailable(path):
         if not _is_marked(fd):
             _mark(fd, path)
-        if not os.access(real, os.W_OK | os.X_OK):
-            raise RootUnavailable(f"CACHE_ROOT={path} cannot be written; make it writable or choose another")
+        _require_writable(real, path)
         return _opened(real, fd)
 
 
@@ -112,16 +111,17 @@ def open_root(path: str | os.PathLike[str]) -> CacheRoot:
 
     Raises UnsafeRoot (also when the marker is missing) and RootUnavailable.
     """
-    real = _checked(path)
+    real = checked_path(path)
     with _unavailable(path):
         fd = os.open(real, OPEN_DIRECTORY)
     with _closed_on_error(fd), _unavailable(path):
         if not _is_marked(fd):
             raise UnsafeRoot(f"CACHE_ROOT={path} is refused: it has no file {MARKER}, so it is not ours")
+        _require_writable(real, path)
         return _opened(real, fd)
 
 
-def _checked(path: str | os.PathLike[str]) -> str:
+def checked_path(path: str | os.PathLike[str]) -> str:
     """The root without symbolic links; raises UnsafeRoot by its name alone."""
     text = os.fspath(path)
     if not text or not os.path.isabs(text) or "\0" in text:
@@ -140,6 +140,11 @@ def _homes() -> set[str]:
     homes = [user.pw_dir for user in pwd.getpwall()]
     homes += [os.environ[name] for name in ("HOME", "TMPDIR") if os.environ.get(name)]
     return {os.path.realpath(home) for home in homes}
+
+
+def _require_writable(real: str, path: str | os.PathLike[str]) -> None:
+    if not os.access(real, os.W_OK | os.X_OK):
+        raise RootUnavailable(f"CACHE_ROOT={path} cannot be written; make it writable or choose another")
 
 
 def _is_marked(fd: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from facefusion_runner.cache import removal
 from facefusion_runner.cache.directories import open_directory
-from facefusion_runner.cache.removal import Removal, discard, drain_trash, remove_tree, trash
+from facefusion_runner.cache.removal import Removal, discard, drain_trash, remove_file, remove_tree, trash
 from facefusion_runner.cache.root import CacheRoot
 
 Run = Callable[..., str]
@@ -208,7 +208,7 @@ def test_any_name_goes_by_way_of_the_trash(root: CacheRoot, place: Path, name: b
         file.write(b"x")
     trashed = trash(root, os.fsdecode(name))
     assert trashed is not None and not os.path.lexists(path)
-    done = drain_trash(root)
+    ((_, done),) = drain_trash(root)
     assert done.entries == 2 and not done.failures and not os.listdir(place / ".trash")
 
 
@@ -254,7 +254,7 @@ def test_what_is_left_in_the_trash_is_counted_when_it_goes(root: CacheRoot, plac
     (place / "task" / "a").write_bytes(os.urandom(1 << 20))
     os.sync()
     assert trash(root, "task") is not None
-    assert drain_trash(root).freed_bytes >= 1 << 20
+    assert [done.freed_bytes >= 1 << 20 for _, done in drain_trash(root)] == [True]
 
 
 def test_closed_directories_of_ours_are_opened_also_by_an_ordinary_user(
@@ -456,3 +456,36 @@ def test_a_directory_that_keeps_being_filled_ends_as_a_failure_not_a_hang(
 def test_removing_what_is_not_there_is_nothing(root: CacheRoot) -> None:
     done = discard(root, "never")
     assert (done.entries, done.freed_bytes, done.failures) == (0, 0, {})
+
+
+def test_a_deletion_that_is_stopped_says_so_and_can_be_finished_later(root: CacheRoot, place: Path) -> None:
+    for number in range(5):
+        (place / "task" / f"{number}").mkdir(parents=True)
+        for file in range(10):
+            (place / "task" / f"{number}" / f"{file}").touch()
+    asked = iter([False] * 25 + [True] * 1000)
+    before = os.listdir("/proc/self/fd")
+    first = discard(root, "task", lambda: next(asked))
+    assert not first.finished and 0 < first.entries < 56 and not first.failures
+    assert not (place / "task").exists() and os.listdir("/proc/self/fd") == before
+    ((_, rest),) = drain_trash(root)
+    assert rest.finished and first.entries + rest.entries == 56 and not os.listdir(place / ".trash")
+
+
+def test_draining_stops_between_two_entries_as_well(root: CacheRoot, place: Path) -> None:
+    for name in ("a", "b", "c"):
+        (place / ".trash" / name).mkdir()
+    stop = [False]
+    drained = drain_trash(root, lambda: stop[0])
+    assert next(drained)[1].finished
+    stop[0] = True
+    assert list(drained) == [] and len(os.listdir(place / ".trash")) == 2
+
+
+def test_one_file_is_removed_and_a_directory_in_its_place_is_not(root: CacheRoot, place: Path) -> None:
+    (place / "stray").write_bytes(os.urandom(1 << 20))
+    (place / "task").mkdir()
+    os.sync()
+    assert remove_file(root.fd, "stray").freed_bytes >= 1 << 20 and not (place / "stray").exists()
+    assert remove_file(root.fd, "task").failures == {"EISDIR": 1} and (place / "task").is_dir()
+    assert not remove_file(root.fd, "never").failures

@@ -112,8 +112,9 @@ def test_a_read_only_root_is_one_clear_line(tmp_path: Path, mount: Mount) -> Non
     prepare_root(tmp_path / "cache").close()
     mount("--bind", tmp_path / "cache", tmp_path / "cache")
     mount("-o", "remount,bind,ro", tmp_path / "cache")
-    with pytest.raises(RootUnavailable, match="cannot be written"):
-        prepare_root(tmp_path / "cache")
+    for opening in (prepare_root, open_root):
+        with pytest.raises(RootUnavailable, match="cannot be written"):
+            opening(tmp_path / "cache")
 
 
 def test_refused_roots_leave_no_descriptor_open(tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ EXAMPLES = {
     "cache_max_bytes": Example("1000000000", 10**9, "1G", "a whole number of at least 0"),
     "cache_shared": Example("T", True, "nfs", "1/true/yes"),
     "sweep_schedule": Example("*/5 * * * *", "*/5 * * * *", "* * * * *\nroot rm", "line break"),
+    "sweep_state_root": Example("/var/lib/s", Path("/var/lib/s"), "~/state", "an absolute path"),
+    "sweep_time_budget_seconds": Example("20", 20.0, "0.5", "seconds as a number of at least 1"),
     "model_root": Example("/m", Path("/m"), "/m\n", "line break"),
     "model_licenses_accepted": Example("mit,bsd-3", ("mit", "bsd-3"), "mit,b d", "licence ids"),
     "offline": Example("1", True, "online", "1/true/yes"),

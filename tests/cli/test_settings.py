@@ -52,6 +52,8 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "cache_max_bytes": None,
         "cache_shared": False,
         "sweep_schedule": "0 * * * *",
+        "sweep_state_root": None,
+        "sweep_time_budget_seconds": 55,
         "model_licenses_accepted": (),
         "offline": False,
         "detector": "auto",
