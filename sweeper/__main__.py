@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--start-up",
         action="store_true",
-        help="nothing runs yet: caches nobody holds go whatever their age, unless CACHE_SHARED",
+        help="nothing runs yet: caches nobody holds go at any age, but TASK_ID's, unless CACHE_SHARED",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("check", help="check the settings, make CACHE_ROOT where it is new, try its locks")

@@ -41,6 +41,8 @@ class SweepSettings(NamedTuple):
     """None where there is no home to put it in."""
     time_budget: float
     """Seconds."""
+    task_id: str | None
+    """Of the task that is about to start, where it has a name: it may go on from its cache."""
 
 
 def read_settings(environ: Mapping[str, str]) -> SweepSettings:
@@ -62,6 +64,7 @@ def read_settings(environ: Mapping[str, str]) -> SweepSettings:
         shared=read(environ, "CACHE_SHARED", values.boolean, False),
         state_root=state_root,
         time_budget=read(environ, "SWEEP_TIME_BUDGET_SECONDS", _seconds(1), 55.0),
+        task_id=read(environ, "TASK_ID", str, None),
     )
 
 

@@ -42,7 +42,8 @@ def sweep(
 ) -> Outcome:
     """Sweep once. What is wrong with the root or the settings is the outcome's `message`.
 
-    `start_up`: unless several hosts share the root, every cache nobody holds goes, whatever its age.
+    `start_up`: unless several hosts share the root, every cache nobody holds goes, whatever its age, but that
+    of the task that is about to start.
     """
     outcome = Outcome()
     if not settings.auto_clear:
@@ -85,6 +86,7 @@ class _Sweep:
         self._heartbeat_ttl = None if interval is None else settings.ttl
         self._root = root
         self._ttl = 0.0 if at_once else settings.ttl
+        self._awaited = settings.task_id if at_once else None
         self._reason: Reason = "start-up" if at_once else "expired"
         self._limits = Limits(settings.max_usage_percent, settings.max_bytes)
         self._report = report
@@ -100,7 +102,10 @@ class _Sweep:
         for name in sorted(set(os.listdir(self._root.fd)) - RESERVED):
             if self._patience.interrupted():
                 break
-            self._judge(name)
+            if name == self._awaited:
+                self._states[name] = "fresh"
+            else:
+                self._judge(name)
         if not self._patience.exhausted():
             self._relieve_pressure()
         self._conclude()

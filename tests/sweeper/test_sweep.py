@@ -272,6 +272,14 @@ def test_an_empty_root_is_nothing_to_do(sweeper: Sweeper) -> None:
     assert done.code == 0 and done.end["deleted"] == 0 and len(done.lines) == 1
 
 
+def test_at_start_up_the_task_that_is_about_to_go_on_keeps_its_cache(sweeper: Sweeper, task: Task) -> None:
+    for name in ("film", "other"):
+        task(name)
+    assert sweeper("--start-up", TASK_ID="film").deleted == {"other": "start-up"}
+    assert sweeper.names() == ["film"]
+    assert sweeper(later=301, TASK_ID="film").deleted == {"film": "expired"}
+
+
 def test_on_a_shared_root_heartbeats_count_and_start_up_spares_the_others(
     sweeper: Sweeper, task: Task
 ) -> None:
