@@ -55,10 +55,22 @@ FROM dependencies AS package
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY facefusion_runner facefusion_runner
 COPY sweeper sweeper
-RUN /opt/build/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation -w /dist .
+RUN /opt/build/bin/python -m hatchling build --target wheel --directory /dist
 
 
-FROM base AS runtime
+# What differs between the variants when they run.
+FROM base AS cpu
+ENV DEVICE=cpu
+
+FROM base AS gpu
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
+
+FROM gpu AS cuda
+
+
+# hadolint ignore=DL3006
+FROM ${VARIANT} AS runtime
 ARG VARIANT
 # cron runs nothing but the sweeper: the jobs that other packages left there go.
 # hadolint ignore=DL3008
@@ -75,9 +87,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
     CACHE_ROOT=/tmp/facefusion/cache \
     MODEL_ROOT=/models \
-    SWEEP_STATE_ROOT=/var/lib/facefusion/sweeper \
-    NVIDIA_VISIBLE_DEVICES=all \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
+    SWEEP_STATE_ROOT=/var/lib/facefusion/sweeper
 COPY --chmod=755 entrypoint.sh healthcheck.sh /
 # Last, because it changes most often. pip comes from the other stage and stays there. The wrong build of ONNX
 # Runtime would still import and run, on the CPU: only its own word tells which one it is.

@@ -29,8 +29,7 @@ main() {
       run_task facefusion-runner "$@"
       ;;
     sweeper)
-      if [ "${2-}" = schedule ]; then check; fi
-      if [ -e "$CACHE_ROOT/.ff-cache-root" ]; then give_to_runner; fi
+      case ${2-} in crontab | -h | --help) ;; *) check && give_to_runner ;; esac
       run_only python -m "$@"
       ;;
     *)
@@ -56,6 +55,8 @@ run_task() {
   start_schedule
   attend "$@"
   code=$?
+  # It was told to end before it could hear it.
+  if [ -n "$stopping" ] && [ "$code" = 143 ]; then code=$CANCELLED; fi
   stop_schedule
   last_sweep "$code"
   exit "$code"
