@@ -90,7 +90,8 @@ ENV PATH=/opt/venv/bin:${PATH} \
     SWEEP_STATE_ROOT=/var/lib/facefusion/sweeper
 COPY --chmod=755 entrypoint.sh healthcheck.sh /
 # Last, because it changes most often. pip comes from the other stage and stays there. The wrong build of ONNX
-# Runtime would still import and run, on the CPU: only its own word tells which one it is.
+# Runtime would still import and run, on the CPU: only its own word tells which one it is. It is read, not imported,
+# because an import leaves an id for reports in the home directory.
 RUN --mount=from=package,source=/dist,target=/dist \
     --mount=from=dependencies,source=/opt/build,target=/opt/build \
     pip="/opt/build/bin/pip --python /opt/venv/bin/python --disable-pip-version-check" \
@@ -98,7 +99,8 @@ RUN --mount=from=package,source=/dist,target=/dist \
  && $pip check \
  && wanted=onnxruntime \
  && if [ "${VARIANT}" != cpu ]; then wanted=onnxruntime-gpu; fi \
- && found=$(python -c 'from onnxruntime.capi import build_and_package_info as b; print(b.package_name)') \
+ && found=$(sed -n "s/^package_name = '\(.*\)'$/\1/p" \
+      /opt/venv/lib/python3*/site-packages/onnxruntime/capi/build_and_package_info.py) \
  && if [ "$found" != "$wanted" ]; then echo "ONNX Runtime is $found, not $wanted" >&2; exit 1; fi
 
 VOLUME ["/models"]
