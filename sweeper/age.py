@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import stat
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +18,9 @@ from facefusion_runner.cache.directories import OPEN_DIRECTORY, mount_id
 
 MAX_DEPTH: Final = 32
 """Levels that are looked at; each holds one descriptor open."""
+
+_ENTRIES_PER_QUESTION: Final = 64
+"""Entries that are looked at between two questions whether to stop."""
 
 _NOT_OURS_TO_SEE: Final = frozenset((errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
 
@@ -56,24 +58,30 @@ def _look_into(
     fd: int, mount: int, now: float, stop: Callable[[], bool], until: float, found: Survey, depth: int
 ) -> None:
     directories: list[str] = []
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            if found.age < until or stop():
-                return
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            found.entries += 1
-            if stat.S_ISDIR(status.st_mode):
-                directories.append(entry.name)
-                age = abs(now - status.st_mtime)
-            else:
-                age = age_of_file(status, now)
-                if status.st_nlink == 1:
-                    found.bytes += status.st_blocks * 512
-            if age < found.age:
-                found.age = age
+    age, entries, blocks = found.age, 0, 0
+    try:
+        with os.scandir(fd) as listing:
+            for entry in listing:
+                if age < until or (not entries % _ENTRIES_PER_QUESTION and stop()):
+                    return
+                entries += 1
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except (FileNotFoundError, PermissionError):
+                    continue
+                changed = abs(now - status.st_mtime)
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(entry.name)
+                else:
+                    changed = min(changed, abs(now - status.st_ctime))
+                    if status.st_nlink == 1:
+                        blocks += status.st_blocks
+                if changed < age:
+                    age = changed
+    finally:
+        found.age = age
+        found.entries += entries
+        found.bytes += blocks * 512
     if depth == MAX_DEPTH:
         return
     for name in directories:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 from facefusion_runner import values
+from facefusion_runner.cache.root import checked_path
 from facefusion_runner.errors import ConfigError
 
 NAMES: Final = (
@@ -43,10 +44,11 @@ class SweepSettings(NamedTuple):
 
 
 def read_settings(environ: Mapping[str, str]) -> SweepSettings:
-    """Raises ConfigError that names the variable, its value and what is allowed."""
+    """Raises ConfigError that names the variable, its value and what is allowed; UnsafeRoot is one."""
     root = read(environ, "CACHE_ROOT", _absolute, "/tmp/facefusion/cache", empty_counts=True)
+    real_root = checked_path(root)
     state_root = read(environ, "SWEEP_STATE_ROOT", _absolute, _default_state_root(environ))
-    if state_root is not None and _is_inside(state_root, root):
+    if state_root is not None and _is_inside(state_root, real_root):
         where = f"inside CACHE_ROOT ({root}), whose content is deleted"
         raise ConfigError(f"SWEEP_STATE_ROOT={state_root!r}: must not lie {where}")
     return SweepSettings(
@@ -98,8 +100,8 @@ def _default_state_root(environ: Mapping[str, str]) -> str | None:
     return os.path.join(base, "facefusion-sweeper") if os.path.isabs(base) else None
 
 
-def _is_inside(path: str, root: str) -> bool:
-    real, real_root = os.path.realpath(path), os.path.realpath(root)
+def _is_inside(path: str, real_root: str) -> bool:
+    real = os.path.realpath(path)
     return real == real_root or real.startswith(real_root + "/")
 
 

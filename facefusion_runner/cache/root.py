@@ -94,7 +94,7 @@ def prepare_root(path: str | os.PathLike[str]) -> CacheRoot:
 
     Raises UnsafeRoot and RootUnavailable.
     """
-    real = _checked(path)
+    real = checked_path(path)
     with _unavailable(path):
         with contextlib.suppress(FileExistsError):
             os.makedirs(real)
@@ -111,7 +111,7 @@ def open_root(path: str | os.PathLike[str]) -> CacheRoot:
 
     Raises UnsafeRoot (also when the marker is missing) and RootUnavailable.
     """
-    real = _checked(path)
+    real = checked_path(path)
     with _unavailable(path):
         fd = os.open(real, OPEN_DIRECTORY)
     with _closed_on_error(fd), _unavailable(path):
@@ -121,7 +121,7 @@ def open_root(path: str | os.PathLike[str]) -> CacheRoot:
         return _opened(real, fd)
 
 
-def _checked(path: str | os.PathLike[str]) -> str:
+def checked_path(path: str | os.PathLike[str]) -> str:
     """The root without symbolic links; raises UnsafeRoot by its name alone."""
     text = os.fspath(path)
     if not text or not os.path.isabs(text) or "\0" in text:
