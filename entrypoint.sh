@@ -136,10 +136,11 @@ open_log() {
   exec 4>"$LOG"
 }
 
-# A container that goes on without its sweeper would fill the disk in silence.
+# A container that goes on without its sweeper would fill the disk in silence. A session of its own: Ctrl-C at the
+# container's terminal is for the command.
 keep_running() {
   while :; do
-    "$@"
+    setsid "$@"
     echo "entrypoint: the sweeper's schedule ended with exit code $?; starting it again" >&2
     sleep 5
   done >&2 </dev/null 3<&- 4>&- &
