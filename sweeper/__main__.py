@@ -146,7 +146,6 @@ def _schedule() -> int:
 
     schedule = read_schedule(os.environ)
     read_settings(os.environ)
-    print(f"sweeper: sweeps at {schedule}", file=sys.stderr, flush=True)
     return run_schedule(schedule)
 
 

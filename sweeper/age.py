@@ -69,15 +69,15 @@ def _look_into(
                     status = entry.stat(follow_symlinks=False)
                 except (FileNotFoundError, PermissionError):
                     continue
-                changed = abs(now - status.st_mtime)
+                if -age < now - status.st_mtime < age:
+                    age = abs(now - status.st_mtime)
                 if entry.is_dir(follow_symlinks=False):
                     directories.append(entry.name)
-                else:
-                    changed = min(changed, abs(now - status.st_ctime))
-                    if status.st_nlink == 1:
-                        blocks += status.st_blocks
-                if changed < age:
-                    age = changed
+                    continue
+                if -age < now - status.st_ctime < age:
+                    age = abs(now - status.st_ctime)
+                if status.st_nlink == 1:
+                    blocks += status.st_blocks
     finally:
         found.age = age
         found.entries += entries

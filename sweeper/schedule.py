@@ -38,6 +38,7 @@ def run_schedule(
     clock is read at least so often (seconds), because it can be set.
     """
     signals = _Signals()
+    print(f"sweeper: sweeps at {schedule}", file=sys.stderr, flush=True)
     try:
         due = next_run(schedule, clock())
         while True:

@@ -85,8 +85,10 @@ def _read(fd: int) -> dict[str, Any]:
 def _is_sound(values: dict[str, Any]) -> bool:
     for name, value in values.items():
         metric = metrics.METRICS.get(name)
-        numbers = value.values() if isinstance(value, dict) and metric and metric.label else [value]
-        if metric is None or not all(type(number) in (int, float) for number in numbers):
+        if metric is None or isinstance(value, dict) is not bool(metric.label):
+            return False
+        numbers = value.values() if isinstance(value, dict) else [value]
+        if not all(type(number) in (int, float) for number in numbers):
             return False
     return True
 

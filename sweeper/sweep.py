@@ -131,7 +131,13 @@ class _Sweep:
             self._states[name] = "live"
             return
         try:
-            found = self._age(taken, until=self._ttl)
+            found = survey(
+                taken.fd,
+                self._root.mount,
+                self._clock(),
+                stop=self._patience.interrupted,
+                until=self._ttl,
+            )
             if self._patience.interrupted():
                 return
             if found.age < self._ttl:
@@ -184,20 +190,20 @@ class _Sweep:
                 continue
             left += found.bytes
             if self._states.get(name) == "fresh":
-                fresh.append((found.age, name))
+                fresh.append((found.age, name, found))
         left += self._trash_bytes() - self._would_free.freed_bytes
         if self._patience.exhausted():
             return
         limits = self._limits
         if limits.exceeded(self._usage(), left):
             limits = limits.relieved()
-        for _, name in sorted(fresh, reverse=True):
+        for _, name, found in sorted(fresh, key=lambda each: each[:2], reverse=True):
             if self._patience.exhausted() or not limits.exceeded(self._usage(), left):
                 break
-            left -= self._press(name)
+            left -= self._press(name, found)
         self._outcome.cache_bytes = max(left, 0)
 
-    def _press(self, name: str) -> int:
+    def _press(self, name: str, found: Survey) -> int:
         """Delete a cache that is not old yet, unless somebody has taken it up; the bytes it freed."""
         try:
             taken = claim(self._root, name, heartbeat_ttl=self._heartbeat_ttl)
@@ -210,7 +216,7 @@ class _Sweep:
         removal, would_free = self._outcome.removal, self._would_free
         before = removal.freed_bytes + would_free.freed_bytes
         try:
-            self._delete(name, taken, "pressure", self._age(taken))
+            self._delete(name, taken, "pressure", found)
         except OSError as error:
             self._failed(name, error)
         finally:
@@ -220,9 +226,6 @@ class _Sweep:
     def _usage(self) -> Usage:
         predicted = self._would_free
         return after_removing(self._root.usage(), predicted.freed_bytes, predicted.entries)
-
-    def _age(self, taken: Claim, until: float = -1.0) -> Survey:
-        return survey(taken.fd, self._root.mount, self._clock(), stop=self._patience.interrupted, until=until)
 
     def _survey(self, parent_fd: int | None, name: str) -> Survey | None:
         """Look at an entry without taking it; None where that cannot be."""
@@ -262,7 +265,9 @@ class _Sweep:
         self._outcome.deleted += removal.finished and not removal.failures
 
     def _failed(self, name: str, error: OSError) -> None:
-        if error.errno == errno.ENOENT:
+        if isinstance(
+            error, FileNotFoundError
+        ):  # Gone, or exchanged by a task that starts: nobody's failure.
             return
         removal = Removal()
         removal.failures[errno.errorcode.get(error.errno or 0, "unknown")] += 1

@@ -48,7 +48,7 @@ def test_settings_that_are_set_become_assignments(bare: Sweeper) -> None:
     assert done.stdout.splitlines() == [
         "CACHE_TTL_SECONDS=60",
         'CACHE_ROOT="/data/my cache"',
-        "*/5 1-3 * * MON /usr/bin/python3 -m sweeper --json",
+        "*/5 1-3 * * mon /usr/bin/python3 -m sweeper --json",
     ]
 
 

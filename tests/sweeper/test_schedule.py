@@ -22,7 +22,6 @@ SOON = """
 import sys, time
 from sweeper.schedule import run_schedule
 shift = {lead} - time.time() % 60
-{more}
 sys.exit(run_schedule("* * * * *", clock=lambda: time.time() + shift))
 """
 """A schedule of every minute under a clock on which a new minute is about to begin."""
@@ -30,8 +29,8 @@ sys.exit(run_schedule("* * * * *", clock=lambda: time.time() + shift))
 
 @pytest.fixture
 def soon(sweeper: Sweeper) -> Callable[..., subprocess.Popen[str]]:
-    def begin(lead: float = 59.5, more: str = "", **settings: object) -> subprocess.Popen[str]:
-        return sweeper.start(SOON.format(lead=lead, more=more), **settings)
+    def begin(lead: float = 59.5, **settings: object) -> subprocess.Popen[str]:
+        return sweeper.start(SOON.format(lead=lead), **settings)
 
     return begin
 
@@ -56,6 +55,7 @@ def test_the_command_fires_at_the_next_minute(sweeper: Sweeper, task: Task) -> N
     sweeper.running.append(process)
     wait_for(lambda: not sweeper.names(), 70)
     assert time.time() % 60 < 20
+    wait_for(lambda: not children(process.pid))
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 143 and '"result": "done"' in output
@@ -77,8 +77,8 @@ def test_a_sweep_inherits_the_environment_and_the_output(
 def test_a_waiting_schedule_ends_at_once(
     soon: Callable[..., subprocess.Popen[str]], number: signal.Signals
 ) -> None:
-    process = soon(lead=0, more="print('ready', flush=True)")
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process = soon(lead=0)
+    assert process.stderr is not None and process.stderr.readline() == "sweeper: sweeps at * * * * *\n"
     process.send_signal(number)
     assert process.wait(timeout=10) == 128 + number
 
@@ -93,7 +93,7 @@ def test_sigterm_is_passed_on_to_a_running_sweep_which_can_be_gone_on_with(
     output, errors = process.communicate(timeout=20)
     assert process.returncode == 143, errors
     assert '"result": "terminated"' in output and len(sweeper.trash()) == 1
-    assert sweeper().end["left"]["trash"] == 0
+    assert sweeper(SWEEP_TIME_BUDGET_SECONDS=240).end["left"]["trash"] == 0
 
 
 def test_sweeps_never_overlap(sweeper: Sweeper, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ clock = lambda: start + 60 * (time.time() - start)
 sys.exit(run_schedule("* * * * *", ["/no/such"], clock=clock, look_again=0.1))
 """
     process = sweeper.start(program)
-    assert process.stderr is not None
+    assert process.stderr is not None and "sweeps at" in process.stderr.readline()
     for _ in range(2):
         assert "/no/such cannot be started: No such file" in process.stderr.readline()
     process.terminate()
