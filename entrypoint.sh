@@ -23,7 +23,7 @@ main() {
     export HOME=/home/runner
     as_runner=(setpriv --reuid="$RUNNER" --regid="$RUNNER" --init-groups --no-new-privs --)
   fi
-  case $1 in
+  case ${1-} in
     swap | demo)
       if asks_for_help "$@"; then run_only facefusion-runner "$@"; fi
       run_task facefusion-runner "$@"
@@ -33,14 +33,14 @@ main() {
       run_only python -m "$@"
       ;;
     *)
-      if type -P -- "$1" >/dev/null; then run_only "$@"; fi
+      if type -P -- "${1-}" >/dev/null; then run_only "$@"; fi
       run_only facefusion-runner "$@"
       ;;
   esac
 }
 
 run_only() {
-  exec "${as_runner[@]}" "$@"
+  exec "${as_runner[@]}" "$@" 3<&-
 }
 
 run_task() {
@@ -111,9 +111,14 @@ attend() {
 }
 
 pass_on() {
+  local ours name
   stopping=1
-  if [ -n "$command_pid" ]; then kill -TERM "$command_pid" 2>/dev/null; fi
-}
+  [ -n "$command_pid" ] || return 0
+  # Until it has become another program it is a copy of this one, which would swallow the signal.
+  read -r ours </proc/$$/comm
+  while read -r name <"/proc/$command_pid/comm" && [ "$name" = "$ours" ]; do sleep 0.01; done
+  kill -TERM "$command_pid"
+} 2>/dev/null
 
 # Cron needs root and a few places to write to. Without them the sweeper itself keeps the times.
 start_schedule() {
