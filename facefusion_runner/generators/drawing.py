@@ -14,9 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facefusion_runner.faces.types import Float, Picture
-from facefusion_runner.generators.relighting import LUMA, colourfulness, defined, hue, light
+from facefusion_runner.generators.relighting import (
+    LUMA,
+    calm,
+    colourfulness,
+    defined,
+    hue,
+    light,
+    without_glare,
+)
 from facefusion_runner.generators.rings import EYES, INNER_LIPS
-from facefusion_runner.generators.shape import lent
+from facefusion_runner.generators.shape import lent, raised
 from facefusion_runner.generators.skin import skin_likeness
 from facefusion_runner.generators.texture import Texture, texture_points
 from facefusion_runner.generators.topology import (
@@ -39,14 +47,17 @@ FEATHER: Final = 0.024
 BARE: Final = (0.1, 0.5)
 """Probability of skin up to which the target stays, and from which the face is drawn."""
 
-RIM: Final = 0.02
+RIM: Final = 0.04
 """Standard deviation of the light at the mask's edge, where the face must meet the target's skin, in parts of
 the side."""
+
+RIM_REACH: Final = 0.03
+"""Depth inside the drawn mesh up to which that light is measured: what lies deeper is the face's own look."""
 
 OPAQUE: Final = 0.3
 """Opacity of the texture below which the target's own skin begins: the face must meet it there too."""
 
-RIM_WIDTH: Final = (0.04, 0.07)
+RIM_WIDTH: Final = (0.02, 0.05)
 """Depth inside the drawn mesh up to which that light holds, and from which that of the whole face does."""
 
 SMALLEST: Final = 0.5
@@ -62,7 +73,7 @@ class Look:
 
     keep_eyes: bool = False
     keep_glasses: bool = True
-    relight: float = 0.12
+    relight: float = 0.16
     """Standard deviation of the light taken from the target, in parts of the crop's side."""
     shape: float = 0.4
     """How much of the sources' shape the face takes on, 0..1."""
@@ -107,7 +118,7 @@ def draw(
         return None
     side = target.shape[0]
     kept = _openings(mesh, side, look.keep_eyes)
-    mesh = lent(mesh, texture.shape, look.shape)
+    mesh = raised(lent(mesh, texture.shape, look.shape))
     order = _painted(mesh, side)
     triangles = _triangle_map(mesh, order, side)
     area = _extent(triangles)
@@ -227,10 +238,14 @@ def _lit(
     weight = weight * opacity + np.float32(0.02)
     weight[~inside | OPENINGS[seen]] = 0
     gain, offset = light(small, there, weight, look.relight * SMALL)
-    rim_gain, rim_offset = light(small, there, weight, RIM * SMALL)
-    depth = _depth((inside & (opacity > OPAQUE)).astype(np.uint8))[..., None]
-    rim = 1 - _smoothstep(depth / np.float32(SMALL), *RIM_WIDTH)
-    gain, offset = gain + (rim_gain - gain) * rim, offset + (rim_offset - offset) * rim
+    depth = _depth((inside & (opacity > OPAQUE)).astype(np.uint8)) / np.float32(SMALL)
+    at_rim = np.where(depth < RIM_REACH, weight, weight * np.float32(1e-3))
+    rim_gain, rim_offset = light(small, there, at_rim, RIM * SMALL)
+    middle = _smoothstep(depth, *RIM_WIDTH)
+    gain, offset = (
+        rim + (whole_face - rim) * middle[..., None]
+        for rim, whole_face in ((rim_gain, gain), (rim_offset, offset))
+    )
     within = cv2.erode((triangles[area] >= 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     sharp = defined(np.ascontiguousarray(face[..., :3]), target[area], within, side)
     lit = cv2.multiply(sharp, cv2.resize(gain, (side, side))[area])
@@ -239,6 +254,10 @@ def _lit(
     if tone[..., 3].any():
         tone = np.asarray(cv2.resize(tone, (side, side))[area], np.float32)
         lit += (lit @ LUMA)[..., None] * tone[..., :3] - lit * tone[..., 3:]
+    around = calm(there, weight, look.relight * SMALL)
+    share = np.asarray(cv2.resize(middle, (side, side))[area], np.float32)
+    around = np.asarray(cv2.resize(around, (side, side))[area], np.float32)
+    lit = without_glare(np.asarray(lit, np.float32), around, share)
     colour = colourfulness(small * gain + offset, there, weight)
     if colour < 1:
         grey = (lit @ LUMA)[..., None]
