@@ -60,6 +60,13 @@ OPAQUE: Final = 0.3
 RIM_WIDTH: Final = (0.02, 0.05)
 """Depth inside the drawn mesh up to which that light holds, and from which that of the whole face does."""
 
+FRINGE: Final = 0.02
+"""Standard deviation of the light at the edge of the texture across the target's bare forehead, in parts of
+the side: the source's fringe shades the skin beside it, so the light must follow closely."""
+
+FRINGE_WIDTH: Final = (0.04, 0.07)
+"""As `RIM_WIDTH`, for that edge."""
+
 SMALLEST: Final = 0.5
 """Area in pixels below which a triangle is not worth drawing; a turned one has a negative area."""
 
@@ -238,14 +245,18 @@ def _lit(
     weight = weight * opacity + np.float32(0.02)
     weight[~inside | OPENINGS[seen]] = 0
     gain, offset = light(small, there, weight, look.relight * SMALL)
-    depth = _depth((inside & (opacity > OPAQUE)).astype(np.uint8)) / np.float32(SMALL)
-    at_rim = np.where(depth < RIM_REACH, weight, weight * np.float32(1e-3))
-    rim_gain, rim_offset = light(small, there, at_rim, RIM * SMALL)
-    middle = _smoothstep(depth, *RIM_WIDTH)
-    gain, offset = (
-        rim + (whole_face - rim) * middle[..., None]
-        for rim, whole_face in ((rim_gain, gain), (rim_offset, offset))
+    outline, fringe = (
+        _depth(within.astype(np.uint8)) / np.float32(SMALL)
+        for within in (inside, inside & (opacity > OPAQUE))
     )
+    share = np.ones_like(outline)
+    if (fringe < outline).any():
+        share = np.where(fringe < outline, _smoothstep(fringe, *FRINGE_WIDTH), share)
+        gain, offset = _between(light(small, there, weight, FRINGE * SMALL), (gain, offset), share)
+    at_rim = np.where(outline < RIM_REACH, weight, weight * np.float32(1e-3))
+    middle = _smoothstep(outline, *RIM_WIDTH)
+    gain, offset = _between(light(small, there, at_rim, RIM * SMALL), (gain, offset), middle)
+    middle = middle * share
     within = cv2.erode((triangles[area] >= 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     sharp = defined(np.ascontiguousarray(face[..., :3]), target[area], within, side)
     lit = cv2.multiply(sharp, cv2.resize(gain, (side, side))[area])
@@ -263,6 +274,12 @@ def _lit(
         grey = (lit @ LUMA)[..., None]
         lit = np.asarray(grey + colour * (lit - grey), np.float32)
     return np.asarray(np.clip(lit, 0, 255, out=lit)), bare
+
+
+def _between(one: tuple[Float, Float], other: tuple[Float, Float], share: Float) -> tuple[Float, Float]:
+    """`one` gain and offset (h, w, 3), `other` by its `share` (h, w)."""
+    (gain, offset), part = one, share[..., None]
+    return gain + (other[0] - gain) * part, offset + (other[1] - offset) * part
 
 
 def _openings(mesh: NDArray[np.floating], side: int, keep_eyes: bool) -> Float:
