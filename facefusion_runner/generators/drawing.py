@@ -14,9 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facefusion_runner.faces.types import Float, Picture
-from facefusion_runner.generators.relighting import LUMA, colourfulness, defined, hue, light
+from facefusion_runner.generators.relighting import (
+    LUMA,
+    calm,
+    colourfulness,
+    defined,
+    hue,
+    light,
+    without_glare,
+)
 from facefusion_runner.generators.rings import EYES, INNER_LIPS
-from facefusion_runner.generators.shape import lent
+from facefusion_runner.generators.shape import lent, raised
 from facefusion_runner.generators.skin import skin_likeness
 from facefusion_runner.generators.texture import Texture, texture_points
 from facefusion_runner.generators.topology import (
@@ -39,15 +47,25 @@ FEATHER: Final = 0.024
 BARE: Final = (0.1, 0.5)
 """Probability of skin up to which the target stays, and from which the face is drawn."""
 
-RIM: Final = 0.02
+RIM: Final = 0.04
 """Standard deviation of the light at the mask's edge, where the face must meet the target's skin, in parts of
 the side."""
+
+RIM_REACH: Final = 0.03
+"""Depth inside the drawn mesh up to which that light is measured: what lies deeper is the face's own look."""
 
 OPAQUE: Final = 0.3
 """Opacity of the texture below which the target's own skin begins: the face must meet it there too."""
 
-RIM_WIDTH: Final = (0.04, 0.07)
+RIM_WIDTH: Final = (0.02, 0.05)
 """Depth inside the drawn mesh up to which that light holds, and from which that of the whole face does."""
+
+FRINGE: Final = 0.02
+"""Standard deviation of the light at the edge of the texture across the target's bare forehead, in parts of
+the side: the source's fringe shades the skin beside it, so the light must follow closely."""
+
+FRINGE_WIDTH: Final = (0.04, 0.07)
+"""As `RIM_WIDTH`, for that edge."""
 
 SMALLEST: Final = 0.5
 """Area in pixels below which a triangle is not worth drawing; a turned one has a negative area."""
@@ -62,7 +80,7 @@ class Look:
 
     keep_eyes: bool = False
     keep_glasses: bool = True
-    relight: float = 0.12
+    relight: float = 0.16
     """Standard deviation of the light taken from the target, in parts of the crop's side."""
     shape: float = 0.4
     """How much of the sources' shape the face takes on, 0..1."""
@@ -107,7 +125,7 @@ def draw(
         return None
     side = target.shape[0]
     kept = _openings(mesh, side, look.keep_eyes)
-    mesh = lent(mesh, texture.shape, look.shape)
+    mesh = raised(lent(mesh, texture.shape, look.shape))
     order = _painted(mesh, side)
     triangles = _triangle_map(mesh, order, side)
     area = _extent(triangles)
@@ -227,10 +245,18 @@ def _lit(
     weight = weight * opacity + np.float32(0.02)
     weight[~inside | OPENINGS[seen]] = 0
     gain, offset = light(small, there, weight, look.relight * SMALL)
-    rim_gain, rim_offset = light(small, there, weight, RIM * SMALL)
-    depth = _depth((inside & (opacity > OPAQUE)).astype(np.uint8))[..., None]
-    rim = 1 - _smoothstep(depth / np.float32(SMALL), *RIM_WIDTH)
-    gain, offset = gain + (rim_gain - gain) * rim, offset + (rim_offset - offset) * rim
+    outline, fringe = (
+        _depth(within.astype(np.uint8)) / np.float32(SMALL)
+        for within in (inside, inside & (opacity > OPAQUE))
+    )
+    share = np.ones_like(outline)
+    if (fringe < outline).any():
+        share = np.where(fringe < outline, _smoothstep(fringe, *FRINGE_WIDTH), share)
+        gain, offset = _between(light(small, there, weight, FRINGE * SMALL), (gain, offset), share)
+    at_rim = np.where(outline < RIM_REACH, weight, weight * np.float32(1e-3))
+    middle = _smoothstep(outline, *RIM_WIDTH)
+    gain, offset = _between(light(small, there, at_rim, RIM * SMALL), (gain, offset), middle)
+    middle = middle * share
     within = cv2.erode((triangles[area] >= 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     sharp = defined(np.ascontiguousarray(face[..., :3]), target[area], within, side)
     lit = cv2.multiply(sharp, cv2.resize(gain, (side, side))[area])
@@ -239,11 +265,21 @@ def _lit(
     if tone[..., 3].any():
         tone = np.asarray(cv2.resize(tone, (side, side))[area], np.float32)
         lit += (lit @ LUMA)[..., None] * tone[..., :3] - lit * tone[..., 3:]
+    around = calm(there, weight, look.relight * SMALL)
+    share = np.asarray(cv2.resize(middle, (side, side))[area], np.float32)
+    around = np.asarray(cv2.resize(around, (side, side))[area], np.float32)
+    lit = without_glare(np.asarray(lit, np.float32), around, share)
     colour = colourfulness(small * gain + offset, there, weight)
     if colour < 1:
         grey = (lit @ LUMA)[..., None]
         lit = np.asarray(grey + colour * (lit - grey), np.float32)
     return np.asarray(np.clip(lit, 0, 255, out=lit)), bare
+
+
+def _between(one: tuple[Float, Float], other: tuple[Float, Float], share: Float) -> tuple[Float, Float]:
+    """`one` gain and offset (h, w, 3), `other` by its `share` (h, w)."""
+    (gain, offset), part = one, share[..., None]
+    return gain + (other[0] - gain) * part, offset + (other[1] - offset) * part
 
 
 def _openings(mesh: NDArray[np.floating], side: int, keep_eyes: bool) -> Float:

@@ -50,7 +50,7 @@ class Parameters(BaseModel, frozen=True, extra="forbid"):
     """True: the target's own eyes stay, and with them its gaze."""
     keep_glasses: bool = True
     """False: the target's glasses are drawn over."""
-    relight: float = Field(default=0.12, ge=0.03, le=1.0)
+    relight: float = Field(default=0.16, ge=0.03, le=1.0)
     """Standard deviation of the light taken from the target, as a part of the crop's side."""
     shape: float = Field(default=0.4, ge=0.0, le=1.0)
     """How much of the sources' shape the face takes on: more looks more like them, and departs further from

@@ -28,6 +28,12 @@ CONTRAST: Final = (0.5, 1.3)
 VIVIDNESS: Final = (0.85, 1.2)
 """Limits of each channel's change in contrast beside it: coloured light makes pale shade vivid."""
 
+GLARE: Final = 1.2
+"""Brightness, in parts of the target's around it, above which a face's detail counts as glare."""
+
+GLOSS: Final = 0.4
+"""Share that glare keeps above that."""
+
 FINE: Final = 0.01
 """Standard deviation of the blur that sets fine detail apart, as a part of the crop's side."""
 
@@ -80,6 +86,23 @@ def hue(face: Float, target: Float, weight: Float, sigma: float) -> Float:
     brightened = (luma / (here @ LUMA + FLOOR) - DARK[0]) / np.float32(DARK[1] - DARK[0])
     share = np.clip(brightened, 0, 1)[..., None]
     return np.concatenate([share * (there + FLOOR) / luma[..., None], share], 2)
+
+
+def calm(target: Float, weight: Float, sigma: float) -> Float:
+    """(h, w): the brightness of the target's skin around each pixel; the rest as for `light`."""
+    return np.asarray(_low(target, weight, sigma) @ LUMA, np.float32)
+
+
+def without_glare(face: Float, around: Float, share: Float) -> Float:
+    """`face` (h, w, 3) with what is much brighter than `around` (h, w, see `calm`) brought down, by `share`.
+
+    Glints on dark skin come out white when that skin is brightened, as no light skin's do.
+    """
+    bright = (face @ LUMA) / (around + np.float32(FLOOR))
+    over = np.maximum(bright - np.float32(GLARE), 0) * share
+    return np.asarray(
+        face * (1 - np.float32(1 - GLOSS) * over / np.maximum(bright, 1))[..., None], np.float32
+    )
 
 
 def defined(face: Picture, target: Picture, inside: NDArray[np.bool_], side: int) -> Float:

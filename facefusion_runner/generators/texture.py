@@ -20,7 +20,7 @@ from facefusion_runner.faces.geometry import apply, scale_of, similarity
 from facefusion_runner.faces.types import Float, Matrix, Picture
 from facefusion_runner.generators.relighting import LUMA, light
 from facefusion_runner.generators.rings import EYES
-from facefusion_runner.generators.shape import canonical
+from facefusion_runner.generators.shape import canonical, raised
 from facefusion_runner.generators.skin import skin_likeness
 from facefusion_runner.generators.topology import (
     CHEEKS,
@@ -156,6 +156,7 @@ def unwrap(
     skin: the probability of bare skin in a crop (h, w) 0..1, and the transform from picture to crop pixels;
     None: hair over forehead and temples is told by its colour.
     """
+    shape, mesh = canonical(mesh), raised(mesh)
     points = np.asarray(mesh[:, :2], np.float64)
     scale = scale_of(similarity(points, texture_points(side)))
     low = np.maximum(np.floor(points.min(0)).astype(int) - 8, 0)
@@ -182,7 +183,7 @@ def unwrap(
         bare = _smoothstep(cv2.remap(sure, at[..., 0], at[..., 1], cv2.INTER_LINEAR), 0.4, 0.8)
         shown = shown * _through_clear_lenses(bare, pixels)
     shown *= _within_picture(points, picture, side)
-    return Unwrapped(pixels, np.asarray(shown, np.float32), min(1.0, 1 / scale), canonical(mesh))
+    return Unwrapped(pixels, np.asarray(shown, np.float32), min(1.0, 1 / scale), shape)
 
 
 def _within_picture(points: NDArray[np.float64], picture: Picture, side: int) -> NDArray[np.bool_]:

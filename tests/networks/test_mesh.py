@@ -18,7 +18,7 @@ from facefusion_runner.generators import GeneratorOptions, drawing
 from facefusion_runner.generators import mesh as family
 from facefusion_runner.generators.mesh import Blender, MeshGenerator, Parameters
 from facefusion_runner.generators.rings import EYES, INNER_LIPS, LEFT_EYE, OUTLINE
-from facefusion_runner.generators.shape import canonical, lent
+from facefusion_runner.generators.shape import RAISE, canonical, lent, raised
 from facefusion_runner.generators.texture import Texture, texture_points
 from facefusion_runner.generators.topology import (
     LAYOUT,
@@ -332,6 +332,20 @@ def test_a_shape_is_lent_in_the_targets_pose(yaw: float) -> None:
     shape = canonical(head())
     assert np.allclose(canonical(head(yaw, size=90)), shape, atol=1e-3)
     assert np.allclose(lent(head(yaw), shape, 1.0), head(yaw), atol=0.05)
+
+
+@pytest.mark.parametrize("yaw", [-40, 0, 40])
+def test_the_forehead_is_drawn_further_up_in_any_pose_and_nothing_else_moves(yaw: float) -> None:
+    mesh = head(yaw)
+    change = (raised(mesh) - mesh) / 60
+    top, chin = 10, 152
+    assert change[top, 1] == pytest.approx(-RAISE, abs=0.03)
+    assert np.linalg.norm(change, axis=1).max() < 1.05 * RAISE
+    below = POINTS[:, 1] > -0.3
+    assert below[chin] and np.abs(change[below]).max() < 1e-3
+    moved_points = np.linalg.norm(change, axis=1) > 1e-3
+    assert set(np.flatnonzero(moved_points)) < set(OUTLINE)
+    assert (areas(raised(mesh))[areas(mesh) > 0] > 0).all(), "no triangle is turned over"
 
 
 # What lies over skin

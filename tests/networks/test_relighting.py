@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facefusion_runner.generators.relighting import LUMA, hue, light
+from facefusion_runner.generators.relighting import LUMA, calm, hue, light, without_glare
 
 SKIN = np.array([110, 140, 190], np.float32)
 EVERYWHERE = np.ones((64, 64), np.float32)
@@ -39,3 +39,16 @@ def test_without_any_skin_to_compare_nothing_changes() -> None:
     assert (gain == 1).all()
     assert not offset.any()
     assert not hue(face, face + 100, np.zeros((64, 64), np.float32), SIGMA).any()
+
+
+def test_a_glint_on_brightened_skin_does_not_turn_white() -> None:
+    target = np.broadcast_to(SKIN * np.float32(0.6), (64, 64, 3)).astype(np.float32)
+    around = calm(target, EVERYWHERE, SIGMA)
+    face = target * np.float32(1.1)
+    face[30:34, 30:34] *= 2
+    tamed = without_glare(face, around, EVERYWHERE)
+    assert np.array_equal(tamed[:20], face[:20]), "common detail stays"
+    rise = tamed[32, 32] @ LUMA / (face[0, 0] @ LUMA)
+    assert 1.2 < rise < 1.6, "brighter than the skin still, by far less than twice"
+    assert tamed[32, 32] / tamed[32, 32].sum() == pytest.approx(SKIN / SKIN.sum(), abs=1e-3)
+    assert np.array_equal(without_glare(face, around, np.zeros_like(EVERYWHERE)), face)
