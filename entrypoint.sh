@@ -185,7 +185,7 @@ last_sweep() {
   local options=(--json)
   if [ "$1" -gt 128 ]; then
     if [ "${CACHE_KEEP:-never}" = never ]; then options+=(--start-up); fi
-  elif [ -z "$(ls -A "$CACHE_ROOT/.trash")" ]; then
+  elif [ -z "$(ls -A "$CACHE_ROOT/.trash" 2>/dev/null)" ]; then
     return 0
   fi
   SWEEP_TIME_BUDGET_SECONDS=1 "${as_runner[@]}" python -m sweeper "${options[@]}" >&2 </dev/null
