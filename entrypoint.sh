@@ -1,6 +1,6 @@
 #!/bin/bash
 # What runs in the container, under tini. Around a task the task caches are swept: once before it starts, at the
-# times of SWEEP_SCHEDULE while it runs, and once when it has ended. The exit code is the command's own.
+# times of SWEEP_SCHEDULE while it runs, and once more if it had to leave something. The exit code is the command's.
 #
 #   swap, demo            a task
 #   sweeper [ARGUMENTS]   one sweep, or `sweeper schedule`
@@ -179,11 +179,15 @@ descendants() {
   done
 }
 
-# Deletes what the task had to leave in the trash. A task that was killed could not clear up at all: its cache
-# goes at once, unless caches are to be kept for a look at them.
+# Deletes what the task had no time to delete. A task that was killed could not clear up at all: its cache goes at
+# once, unless caches are to be kept for a look at them.
 last_sweep() {
   local options=(--json)
-  if [ "$1" -gt 128 ] && [ "${CACHE_KEEP:-never}" = never ]; then options+=(--start-up); fi
+  if [ "$1" -gt 128 ]; then
+    if [ "${CACHE_KEEP:-never}" = never ]; then options+=(--start-up); fi
+  elif [ -z "$(ls -A "$CACHE_ROOT/.trash" 2>/dev/null)" ]; then
+    return 0
+  fi
   SWEEP_TIME_BUDGET_SECONDS=1 "${as_runner[@]}" python -m sweeper "${options[@]}" >&2 </dev/null
 }
 

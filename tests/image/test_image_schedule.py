@@ -101,5 +101,6 @@ def test_a_schedule_that_dies_is_started_again(
 
 def test_the_schedule_does_not_keep_a_container_from_its_end(containers: dict[str, Container]) -> None:
     for container in containers.values():
-        container.stop()
+        # They get a third of a core.
+        container.stop(grace=60)
         assert container.inspect()["State"]["ExitCode"] == 4, container.logs()

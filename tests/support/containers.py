@@ -85,10 +85,13 @@ class Container:
         """The task caches that are there."""
         return self.run(f"ls {CACHE}").split()
 
-    def stop(self) -> float:
-        """Stops it as `docker stop` does; returns the seconds from the signal to the end of PID 1."""
+    def stop(self, grace: int = 10) -> float:
+        """Stops it as `docker stop` does; returns the seconds from the signal to the end of PID 1.
+
+        After `grace` seconds it is killed, and its exit code is 137.
+        """
         before = time.time()
-        docker("stop", "--time", "10", self.name)
+        docker("stop", "--time", str(grace), self.name)
         finished = datetime.fromisoformat(self.inspect()["State"]["FinishedAt"])
         return finished.timestamp() - before
 
