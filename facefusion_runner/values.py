@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 TRUE = frozenset({"1", "true", "yes", "on", "y", "t"})
 FALSE = frozenset({"0", "false", "no", "off", "n", "f"})
@@ -66,6 +69,8 @@ def matching(text: str, pattern: str, allowed: str) -> str:
 
 def moment(text: str) -> Fraction:
     """Seconds from the start of a clip, exact: `83.5`, `1:23.5`, `0:01:23.5`."""
+    from fractions import Fraction  # here, because every sweep would pay for it
+
     if _SECONDS.fullmatch(text) or _RATIO.fullmatch(text):
         return Fraction(text)
     match = _CLOCK.fullmatch(text)
@@ -76,6 +81,8 @@ def moment(text: str) -> Fraction:
 
 def rate(text: str) -> Fraction:
     """Frames per second, exact: `25`, `29.97`, `30000/1001`."""
+    from fractions import Fraction
+
     match = _RATIO.fullmatch(text)
     if match is not None and (match[2] is None or int(match[2])):
         value = Fraction(text)

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from facefusion_runner.cache.root import RootUnavailable
 from facefusion_runner.errors import ConfigError, RunnerError
@@ -59,12 +59,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error, EXIT_CODES["refused"])
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Of a fixed width: asking for the terminal's imports what a sweep has no use for."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=100)
+
+
+class _Command(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_Help, allow_abbrev=False, **settings)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sweeper",
         description=_ABOUT,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be deleted, delete nothing")
@@ -74,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="nothing runs yet: caches nobody holds go whatever their age, unless CACHE_SHARED",
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Command)
     commands.add_parser("check", help="check the settings, make CACHE_ROOT where it is new, try its locks")
     crontab = commands.add_parser("crontab", help="print the crontab for SWEEP_SCHEDULE")
     crontab.add_argument("--user", metavar="NAME", help="make a system crontab (/etc/cron.d) with this user")

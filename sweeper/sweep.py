@@ -265,9 +265,8 @@ class _Sweep:
         self._outcome.deleted += removal.finished and not removal.failures
 
     def _failed(self, name: str, error: OSError) -> None:
-        if isinstance(
-            error, FileNotFoundError
-        ):  # Gone, or exchanged by a task that starts: nobody's failure.
+        # Gone, or exchanged by a task that starts: nobody's failure.
+        if isinstance(error, FileNotFoundError):
             return
         removal = Removal()
         removal.failures[errno.errorcode.get(error.errno or 0, "unknown")] += 1
