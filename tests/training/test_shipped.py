@@ -53,21 +53,18 @@ def answer(path: Path, pictures: Tensor) -> np.ndarray:
     return onnxruntime.InferenceSession(str(path)).run(None, {"input": pictures.numpy()})[0]
 
 
-def test_it_answers_as_the_shipped_file(shipped: Path, pictures: Tensor) -> None:
+@pytest.mark.parametrize(
+    ("training", "tolerance"), [(False, 1e-5), (True, 1e-3)], ids=["inference", "training"]
+)
+def test_it_answers_as_the_shipped_file(
+    shipped: Path, pictures: Tensor, training: bool, tolerance: float
+) -> None:
+    """In training normalised by the statistics of the batch that the others were measured on."""
     network = Network()
     adopt(network, shipped, pictures)
     with torch.no_grad():
-        found = network.eval()(pictures).numpy()
-    np.testing.assert_allclose(found, answer(shipped, pictures), atol=1e-5)
-
-
-def test_in_training_mode_too(shipped: Path, pictures: Tensor) -> None:
-    """Normalised by the statistics of the batch that the others were measured on."""
-    network = Network()
-    adopt(network, shipped, pictures)
-    with torch.no_grad():
-        found = network.train()(pictures).numpy()
-    np.testing.assert_allclose(found, answer(shipped, pictures), atol=1e-3)
+        found = network.train(training)(pictures).numpy()
+    np.testing.assert_allclose(found, answer(shipped, pictures), atol=tolerance)
 
 
 def test_a_file_of_another_network_is_refused(shipped: Path, pictures: Tensor) -> None:
