@@ -7,12 +7,14 @@ import copy
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import cv2
 import numpy as np
 import torch
 from torch import nn
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def start(seed: int, threads: int = 1) -> np.random.Generator:
@@ -36,10 +38,10 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-class AveragedWeights:
+class AveragedWeights(Generic[N]):
     """An exponential mean of a network's weights, which errs less than the weights of any one step."""
 
-    def __init__(self, network: nn.Module, decay: float = 0.998) -> None:
+    def __init__(self, network: N, decay: float = 0.998) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self._decay = decay
         self._steps = 0

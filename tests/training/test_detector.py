@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from facefusion_runner.detectors.retinaface import decode  # noqa: E402
 from training.data.backgrounds import Backgrounds, laid_on, pattern  # noqa: E402
 from training.data.public_models import PublicModels  # noqa: E402
+from training.detector.calibration import calibrate  # noqa: E402
 from training.detector.data import Mosaics, Subject, Truth, face_box, subject  # noqa: E402
 from training.detector.evaluate import matched, opened, overlap  # noqa: E402
 from training.detector.export import write  # noqa: E402
@@ -162,6 +163,18 @@ def test_the_teacher_answers_for_our_priors(shared: Path) -> None:
     truth = Truth(boxes, np.zeros((len(boxes), 5, 2), np.float32), np.ones(len(boxes), bool))
     label, _ = assign(truth, anchors)
     assert answer.logits[label == 1].mean() > 0 > -5 > answer.logits[label == 0].mean()
+
+
+def test_after_calibration_each_head_misses_the_same_share_of_faces(mosaics: Mosaics) -> None:
+    torch.manual_seed(0)
+    network = RetinaFaceLight((8, 8, 16, 16, 16), 16)
+    with torch.no_grad():
+        for head, bias in zip(network.heads, (-3.0, 0.0, 4.0), strict=True):
+            head.bias[::15] = bias
+    moves = calibrate(network, mosaics, np.random.default_rng(0), canvases=40)
+    assert moves[0] > moves[1] > moves[2]
+    again = calibrate(network, mosaics, np.random.default_rng(0), canvases=40)
+    assert np.abs(again).max() < 1e-4
 
 
 def test_an_untrained_network_is_exported_for_pictures_of_any_size(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from facefusion_runner.faces.types import Picture
 from training import loop
 from training.data.backgrounds import backgrounds
+from training.detector.calibration import calibrate
 from training.detector.data import Mosaics, rendered, subjects
 from training.detector.export import WEIGHTS, write
 from training.detector.losses import Targets, features_to_teacher, losses, targets, to_teacher
@@ -51,7 +52,7 @@ class Batches(Dataset[Batch]):
     """The batch of each step, the same each time it is asked for."""
 
     def __init__(self, data: Path, work: Path, seed: int, size: int, first: int, steps: int) -> None:
-        self._mosaics = Mosaics(subjects(data, work) + rendered(work), backgrounds(work, "train"))
+        self.mosaics = Mosaics(subjects(data, work) + rendered(work), backgrounds(work, "train"))
         self._anchors = {side: priors(side, side).numpy() for side in (_SIDE, _WIDE)}
         self._data, self._seed, self._size, self._first, self._steps = data, seed, size, first, steps
         self._teacher: Teacher | None = None
@@ -67,7 +68,7 @@ class Batches(Dataset[Batch]):
         rng = np.random.default_rng([self._seed, step])
         side = _WIDE if step % _EVERY == 0 else _SIDE
         count = self._size if side == _SIDE else max(self._size // 8, 1) * 2
-        pairs = (self._mosaics.pair(rng, side) for _ in range(count // 2))
+        pairs = (self.mosaics.pair(rng, side) for _ in range(count // 2))
         pictures, truths = zip(*chain.from_iterable(pairs), strict=True)
         answers = [self._teacher.answer(picture) for picture in pictures]
         return Batch(
@@ -164,6 +165,7 @@ def main(
                 step=step + 1,
                 seconds=seconds,
             )
+    calibrate(averaged.network, batches.mosaics, np.random.default_rng([seed, steps]))
     write(averaged.network, out)
     click.echo(f"{steps} steps, {(time.monotonic() - started) / 60:.1f} minutes: {out}")
 
