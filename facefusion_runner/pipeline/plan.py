@@ -23,7 +23,7 @@ class Plan:
     sources: tuple[Path, ...]
     target: MediaInfo
     output: Path
-    credentials: Credentials | None
+    credentials: Credentials | None = None
     """What the output is signed with."""
 
 

@@ -95,6 +95,19 @@ def test_what_a_killed_container_leaves_is_gone_when_it_starts_again(
         assert [(event["name"], event["reason"]) for event in deleted] == [(left, "start-up")]
 
 
+def test_a_killed_container_whose_task_has_a_name_goes_on_when_it_starts_again(
+    image: str, media: Path, cache: Path, out: Path
+) -> None:
+    with begin(image, media, cache, out, TASK_ID="film", TRIM_END="15") as container:
+        wait_until(lambda: (cache / "film" / "segments" / "00000000.npz").exists(), 300, "ten seconds of it")
+        docker("kill", container.name)
+        docker("start", container.name)
+        assert container.wait(300) == 0, container.logs()
+        assert "it goes on after 120 frames" in container.logs()
+    assert (out / "swapped.mp4").stat().st_size > 0
+    assert (tasks_of(cache), in_trash(cache)) == ([], [])
+
+
 def test_a_killed_task_is_cleared_up_after_by_its_own_container(
     image: str, media: Path, cache: Path, out: Path
 ) -> None:
