@@ -278,8 +278,6 @@ class Settings(
             raise ValueError("{trim_end} must be later than {trim_start}")
         if self.select == "reference" and self.reference is None:
             raise ValueError("{select} reference needs {reference}, a picture of the person")
-        if self.c2pa_cert is not None and not self.provenance:
-            raise ValueError("{c2pa_cert} signs what {provenance} says; do not switch it off")
         if self.model_root.resolve().is_relative_to(self.cache_root.resolve()):
             model_root, cache_root = (_literal(path) for path in (self.model_root, self.cache_root))
             raise ValueError(

@@ -83,6 +83,8 @@ def _credentials(settings: Settings, output: Path) -> Credentials | None:
         return None
     if settings.c2pa_cert is None or settings.c2pa_key is None:
         raise ConfigError("C2PA_CERT and C2PA_KEY go together; name both or neither")
+    if not settings.provenance:
+        raise ConfigError("C2PA_CERT signs what PROVENANCE says; do not switch it off")
     if output.suffix.lower() not in MEDIA_TYPES:
         raise ConfigError(
             f"a {output.suffix} file cannot hold a C2PA manifest; name an output that ends in "

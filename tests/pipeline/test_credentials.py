@@ -120,5 +120,5 @@ def test_certificate_key_and_provenance_go_together(task: SmallTask, signing: di
     for name in signing:
         with pytest.raises(ConfigError, match="C2PA_CERT and C2PA_KEY go together"):
             task.run(**{name: signing[name]})
-    with pytest.raises(ValueError, match="do not switch it off"):
-        task.settings(**signing, provenance=False)
+    with pytest.raises(ConfigError, match="do not switch it off"):
+        task.run(**signing, provenance=False)
