@@ -463,7 +463,7 @@ def test_a_deletion_that_is_stopped_says_so_and_can_be_finished_later(root: Cach
         (place / "task" / f"{number}").mkdir(parents=True)
         for file in range(10):
             (place / "task" / f"{number}" / f"{file}").touch()
-    asked = iter([False] * 25 + [True] * 1000)
+    asked = iter([False] * 8 + [True] * 1000)
     before = os.listdir("/proc/self/fd")
     first = discard(root, "task", lambda: next(asked))
     assert not first.finished and 0 < first.entries < 56 and not first.failures
