@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
@@ -91,15 +90,3 @@ def _measure(network: nn.Module, norms: list[nn.BatchNorm2d], example: Tensor) -
         norm.bias.add_(mean)
     for norm in norms:
         norm.num_batches_tracked.zero_()  # type: ignore[union-attr, operator]
-
-
-def largest_difference(network: nn.Module, path: Path, example: Tensor) -> float:
-    """Between the answers of `network` in inference mode and of the file, first output, in its units."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    given = session.run(None, {session.get_inputs()[0].name: example.numpy()})[0]
-    with torch.no_grad():
-        found = network.eval()(example)
-    first = found if isinstance(found, Tensor) else found[0]
-    return float(np.abs(first.numpy() - given).max())
