@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -188,8 +189,7 @@ def unusable(encoder: Encoder, width: int = 640, height: int = 360, pix_fmt: str
         context.width, context.height, context.pix_fmt = width, height, pix_fmt
         context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
         context.options = encoder.options(DEFAULT_QUALITY, None, HdrMetadata(None, None))
-        silence_svt()
-        context.open()
+        open_encoder(context)
     except (av.error.FFmpegError, av.codec.codec.UnknownCodecError, OSError, ValueError) as error:
         return reason(error)
     return None
@@ -200,9 +200,23 @@ def software(encoder: Encoder) -> Encoder:
     return ENCODERS[encoder.codec]
 
 
-def silence_svt() -> None:
-    """SVT-AV1 writes its settings to standard error unless the environment says otherwise."""
+def open_encoder(context: VideoCodecContext) -> None:
+    """Opens a configured encoder. Raises what FFmpeg raises.
+
+    SVT-AV1 writes its settings to standard error unless the environment says otherwise. Started by root it
+    gives the calling thread and its own ones a real-time priority above all else on the machine, which child
+    processes would inherit: that is taken back.
+    """
     os.environ.setdefault("SVT_LOG", "0")
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = set(os.listdir("/proc/self/task"))
+    context.open()
+    if os.sched_getscheduler(0) != policy:
+        for thread in {*os.listdir("/proc/self/task")} - before:
+            # It may have ended meanwhile.
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setscheduler(int(thread), policy, priority)
+        os.sched_setscheduler(0, policy, priority)
 
 
 def pixel_format(encoder: Encoder, info: MediaInfo) -> tuple[str, list[str]]:

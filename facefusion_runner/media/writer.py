@@ -160,7 +160,8 @@ class VideoWriter:
         """Encode a frame; its planes must not change afterwards. Raises MediaError, StorageError."""
         assert self._stream is not None
         if self._context is None:
-            self._context = self._next_context()
+            with self._errors():
+                self._context = self._next_context()
         picture = self._in_format(frame.picture)
         picture.time_base = self._time_base
         picture.pts = round(frame.time / self._time_base)
@@ -228,7 +229,6 @@ class VideoWriter:
             self._warnings.append("its dynamic HDR metadata (Dolby Vision or HDR10+) is left out")
         if self._info.hdr_metadata.mastering and not encoders.carries_hdr_metadata(self._encoder):
             self._warnings.append(f"{self._encoder.name} does not carry the mastering display's values")
-        encoders.silence_svt()
         with self._errors():
             self._file = OutputFile(self._output, self._overwrite)
             self._container = av.open(
@@ -247,7 +247,7 @@ class VideoWriter:
                 provenance.mark(self._container.metadata, self._container_kind.muxer)
             assert isinstance(self._stream.codec_context, VideoCodecContext)
             self._context = self._stream.codec_context
-            self._context.open()
+            encoders.open_encoder(self._context)
             self._container.start_encoding()
 
     def _fall_back(self) -> None:
@@ -314,6 +314,7 @@ class VideoWriter:
         # Among them the container's wish that parameter sets stand in the header.
         context.flags = first.flags
         self._configure(context, first.pix_fmt)
+        encoders.open_encoder(context)
         return context
 
     def _configure(self, context: VideoCodecContext, pix_fmt: str) -> None:

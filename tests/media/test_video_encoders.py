@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from facefusion_runner.errors import ConfigError, InputError
 from facefusion_runner.media.encoders import ENCODERS, choose, container_for, unusable
 from facefusion_runner.media.probe import HdrMetadata, probe
+from facefusion_runner.media.reader import VideoReader
+from facefusion_runner.media.writer import VideoWriter
 from tests.media.conftest import Rewrite
 from tests.support import clips
 from tests.support.clips import make_clip
@@ -175,3 +178,28 @@ def test_encoders_write_nothing_to_the_terminal(
         rewrite(clip, "out.mkv", encoder=encoder)
 
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("encoder", SOFTWARE)
+def test_no_encoder_takes_a_priority_above_all_other_programs(tmp_path: Path, encoder: str) -> None:
+    """SVT-AV1 asks for it when root starts it; the threads of a process and its children have it then."""
+    info = probe(make_clip(tmp_path / "in.mp4"))
+
+    def policies() -> set[int]:
+        return {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+
+    before = policies()
+    with (
+        VideoReader(info.path, info) as reader,
+        VideoWriter(
+            tmp_path / "out.mkv", info, encoder=encoder, time_base=reader.time_base, in_stretches=True
+        ) as writer,
+    ):
+        for frame in reader:
+            if frame.index == 6:
+                writer.cut()
+            writer.write(frame)
+            assert policies() == before
+        writer.commit()
+    assert unusable(ENCODERS[encoder]) is None
+    assert policies() == before

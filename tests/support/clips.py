@@ -5,8 +5,10 @@ Every frame shows its number, so that a test can tell frames apart after any enc
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -85,6 +87,17 @@ def number_of(bgr: Bgr) -> int:
     return sum(1 << bit for bit in range(BITS) if row[bit * SQUARE + SQUARE // 2] > 127)
 
 
+@contextmanager
+def _usual_priority() -> Iterator[None]:
+    """SVT-AV1, started by root, would leave its caller with a real-time priority."""
+    usual = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *usual)
+
+
+@_usual_priority()
 def make_clip(
     path: Path,
     *,
