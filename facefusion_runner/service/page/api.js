@@ -104,6 +104,17 @@ export function faces(picture, { time = 0, ...sending } = {}) {
   return post("v1/faces", form, sending);
 }
 
+/**
+ * A link that the service gave, as one of the address this page came from: behind a proxy they may differ,
+ * and the page opens no other.
+ */
+export function own(link, query = {}) {
+  const { pathname, search } = new URL(link, document.baseURI);
+  const url = new URL(pathname.slice(pathname.indexOf("/v1/") + 1) + search, document.baseURI);
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  return url.href;
+}
+
 /** The task after every change, up to its end; a lost connection is taken up again. */
 export async function* follow(id, signal) {
   let wait = 1;

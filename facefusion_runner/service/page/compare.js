@@ -24,14 +24,15 @@ export class Compare {
     place(50);
   }
 
-  /** Uncovers the result once, from the right to the middle. */
-  begin() {
+  /** Uncovers the result once, from the right to `rest`, where a face is half old and half new. */
+  begin(rest) {
     cancelAnimationFrame(this.#moving);
-    if (calm()) return place(50);
+    const end = 100 * Math.min(0.9, Math.max(0.1, rest));
+    if (calm()) return place(end);
     const start = performance.now();
     const step = (now) => {
       const done = Math.min(1, (now - start) / INTRO_MS);
-      place(100 - 50 * (1 - (1 - done) ** 3));
+      place(end + (100 - end) * (1 - done) ** 3);
       if (done < 1) this.#moving = requestAnimationFrame(step);
     };
     place(100);

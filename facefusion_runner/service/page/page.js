@@ -10,14 +10,19 @@ import { Sources } from "./sources.js";
 import { Stage } from "./stage.js";
 import { Target } from "./target.js";
 import { Tasks } from "./tasks.js";
-import { clock, isOver } from "./words.js";
+import { clock, isOver, secondsOf } from "./words.js";
 
-/** What was sent for the tasks of this page's life, by task id: the file and where its part begins. */
+/** What was sent for the tasks of this page's life, by task id: the file, where its part begins, where a face is. */
 const originals = new Map();
+
+/** The task in view, and what ends the following of it. */
+let current = { id: null, task: null, end: new AbortController() };
+/** What ends the sending of files. */
+let sending = null;
 
 const player = new Player();
 const stage = new Stage(player, new Compare());
-const tasks = new Tasks(remove);
+const tasks = new Tasks(remove, (task) => task.id === current.id && task.result && stage.link(task));
 const limits = await api.limits().catch((failure) => {
   say("form-problem", failure.message);
   return {};
@@ -25,11 +30,6 @@ const limits = await api.limits().catch((failure) => {
 const people = new People();
 const sources = new Sources(limits);
 const target = new Target(limits, people, showTarget);
-
-/** The task in view, and what ends the following of it. */
-let current = { id: null, task: null, end: new AbortController() };
-/** What ends the sending of files. */
-let sending = null;
 
 byId("consent-step").hidden = !limits.require_consent;
 const countOptions = options.onChange(() => player.mark(options.part()));
@@ -46,7 +46,7 @@ byId("delete").addEventListener("click", () => remove(current.task));
 byId("close").addEventListener("click", close);
 byId("original").addEventListener("change", ({ target: input }) => {
   const { task } = current;
-  originals.set(task.id, { file: input.files[0], start: Number(task.options.trim_start) || 0 });
+  originals.set(task.id, { file: input.files[0], start: secondsOf(String(task.options.trim_start ?? 0)) || 0, middle: 0.5 });
   input.value = "";
   stage.ended(task, originals.get(task.id));
 });
@@ -94,7 +94,7 @@ async function submit() {
   forgetAddress();
   const mine = current;
   const { file, shown } = target;
-  const original = { file, start: options.part().start ?? 0 };
+  const original = { file, start: options.part().start ?? 0, middle: people.middle };
   const onSent = (share) => {
     byId("go").textContent = share < 1 ? `Sending, ${Math.floor(share * 100)} %` : "Sent";
     if (current === mine) stage.sending(shown, share);

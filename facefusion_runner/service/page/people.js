@@ -51,6 +51,15 @@ export class People {
     return { select: "reference", reference: blobOf(face.thumbnail) };
   }
 
+  /** Where the chosen face is, else the largest one, from 0 at the left to 1; the middle where none is. */
+  get middle() {
+    const { faces, width } = this.#found;
+    const area = ({ box: [left, top, right, bottom] }) => (right - left) * (bottom - top);
+    const largest = [...faces].sort((one, other) => area(other) - area(one))[0];
+    const face = this.#chosenFace() ?? largest;
+    return face ? (face.box[0] + face.box[2]) / 2 / width : 0.5;
+  }
+
   #chosenFace() {
     if (this.#choice === ALL) return null;
     return this.#choice === "kept" ? this.#kept : this.#found.faces[Number(this.#choice)];

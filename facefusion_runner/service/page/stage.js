@@ -1,8 +1,9 @@
 /** The large view: the target, then the work on it, then the result beside it. */
 
+import { own } from "./api.js";
 import { byId, element, say } from "./dom.js";
 import { addressOf, show, sizeOf, typeOf } from "./media.js";
-import { factsOf, isOver, progressOf, stateOf } from "./words.js";
+import { factsOf, progressOf, stateOf } from "./words.js";
 
 /** Shows or hides parts by their ids. */
 const only = (ids, shown) => ids.forEach((id) => (byId(id).hidden = !shown));
@@ -60,7 +61,7 @@ export class Stage {
     if (task.preview_url) this.#look(task.preview_url, frames ?? 0);
   }
 
-  /** A task that has ended. @param {?{file: File, start: number}} original what was sent */
+  /** A task that has ended. @param {?{file: File, start: number, middle: number}} original what was sent */
   async ended(task, original) {
     const turn = this.#turn;
     if (task.state !== "succeeded") {
@@ -74,7 +75,7 @@ export class Stage {
     }
     const [before, after] = await Promise.all([
       original ? show(addressOf(original.file), typeOf(original.file)) : null,
-      show(task.result.url, task.result.media_type),
+      show(own(task.result.url), task.result.media_type),
     ]);
     if (turn !== this.#turn) return;
     const both = before && after && before.tagName === after.tagName;
@@ -85,12 +86,17 @@ export class Stage {
       this.#player.attach(after, { follower: both ? before : null, offset: original?.start ?? 0 });
     }
     this.#summary(task, factsOf(task));
-    const link = byId("download");
-    link.href = withQuery(task.result.url, "download", "1");
-    link.download = task.result.name;
+    this.link(task);
     only(["download"], true);
     only(["compare"], !both && after !== null);
-    if (both) this.#compare.begin();
+    if (both) this.#compare.begin(original.middle);
+  }
+
+  /** Renews the link to the result, which is good for some time only. */
+  link(task) {
+    const link = byId("download");
+    link.href = own(task.result.url, { download: 1 });
+    link.download = task.result.name;
   }
 
   #begin(view) {
@@ -141,7 +147,7 @@ export class Stage {
 
   /** Loads the newest preview, one at a time, and puts it in place when it can be drawn. */
   async #look(url, frames) {
-    const address = withQuery(url, "n", String(frames));
+    const address = own(url, { n: frames });
     const current = this.#preview;
     if (current.loading || current.address === address) return;
     current.loading = true;
@@ -153,10 +159,4 @@ export class Stage {
     byId("after").replaceChildren(picture);
     byId("frame").hidden = false;
   }
-}
-
-function withQuery(address, name, value) {
-  const url = new URL(address, document.baseURI);
-  url.searchParams.set(name, value);
-  return url.href;
 }

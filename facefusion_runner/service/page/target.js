@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { byId, say, takeDrops } from "./dom.js";
 import { addressOf, frameOf, isFilm, show, sizeOf, typeOf } from "./media.js";
 import { whyNot } from "./upload_limits.js";
-import { bytes, clock } from "./words.js";
+import { bytes, clock, listed } from "./words.js";
 
 export class Target {
   file = null;
@@ -51,8 +51,8 @@ export class Target {
     if (this.file !== file) return;
     this.shown = shown;
     if (shown) {
-      const length = shown.duration ? ` · ${clock(shown.duration)}` : "";
-      byId("target-about").textContent = `${sizeOf(shown).join(" × ")}${length} · ${bytes(file.size)}`;
+      const length = shown.duration ? clock(shown.duration) : "";
+      byId("target-about").textContent = listed(sizeOf(shown).join(" × "), length, bytes(file.size));
     }
     this.#changed();
     this.look();

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, element, say } from "./dom.js";
-import { ago, clock, isOver, percentOf, stateOf } from "./words.js";
+import { ago, clock, isOver, listed, percentOf, stateOf } from "./words.js";
 
 const PAGE = 20;
 const SOON_MS = 3000;
@@ -13,10 +13,15 @@ export class Tasks {
   #next = null;
   #timer = 0;
   #remove;
+  #seen;
 
-  /** @param {function(Object)} remove cancels or deletes a task */
-  constructor(remove) {
+  /**
+   * @param {function(Object)} remove cancels or deletes a task
+   * @param {function(Object)} seen is told every task as it is now
+   */
+  constructor(remove, seen) {
     this.#remove = remove;
+    this.#seen = seen;
     byId("more").addEventListener("click", () => this.#older());
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
   }
@@ -29,6 +34,7 @@ export class Tasks {
       const page = await api.tasks({ limit: PAGE });
       say("tasks-problem", "");
       this.#show(page);
+      page.tasks.forEach(this.#seen);
       if (page.tasks.some((task) => !isOver(task))) wait = SOON_MS;
     } catch (failure) {
       say("tasks-problem", failure.message);
@@ -87,18 +93,21 @@ export class Tasks {
     const what = nameOf(task.target);
     const state = stateOf(task);
     row.what.textContent = what;
-    row.state.textContent = [state, percentOf(task.progress) || ago(task.created_at)].join(" · ");
+    row.state.textContent = listed(state, percentOf(task.progress) || ago(task.created_at));
     row.item.dataset.state = task.state;
+    row.item.dataset.kind = task.target.kind;
+    if (task.result?.media_type.startsWith("image/") && row.picture.hidden) {
+      row.picture.src = api.own(task.result.url);
+      row.picture.hidden = false;
+    }
     if (task.preview_url && row.picture.dataset.frame !== frameOf(task)) {
       row.picture.dataset.frame = frameOf(task);
-      row.picture.src = task.preview_url;
+      row.picture.src = api.own(task.preview_url, { n: task.progress?.frames ?? task.state });
       row.picture.hidden = false;
     }
     row.download.hidden = task.result === null;
     if (task.result) {
-      const url = new URL(task.result.url, document.baseURI);
-      url.searchParams.set("download", "1");
-      row.download.href = url.href;
+      row.download.href = api.own(task.result.url, { download: 1 });
       row.download.download = task.result.name;
       row.download.setAttribute("aria-label", `Download: ${what}, ${ago(task.created_at)}`);
     }
@@ -109,7 +118,7 @@ export class Tasks {
   }
 
   #make(task) {
-    const picture = element("img", { alt: "", hidden: true });
+    const picture = element("img", { alt: "", hidden: true, loading: "lazy" });
     picture.addEventListener("error", () => (picture.hidden = true));
     const what = element("span", { className: "what" });
     const state = element("span", { className: "state" });

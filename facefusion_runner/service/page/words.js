@@ -31,7 +31,7 @@ export function progressOf(progress) {
     : counted(progress.frames, "frame");
   const rate = progress.rate && progress.total !== 1 ? `${progress.rate.toFixed(1)} a second` : "";
   const left = progress.eta != null && progress.total !== 1 ? `about ${duration(progress.eta)} left` : "";
-  return [frames, rate, left].filter(Boolean).join(" · ");
+  return listed(frames, rate, left);
 }
 
 /** How much of a running task is done. */
@@ -45,13 +45,16 @@ export function factsOf(task) {
   const { result, timings } = task;
   const seconds = Object.values(timings).reduce((sum, value) => sum + value, 0);
   const faces = counted(result.faces, "face");
-  return [
+  return listed(
     result.frames > 1 ? `${faces} in ${counted(result.frames, "frame")}` : faces,
     seconds ? `took ${duration(seconds)}` : "",
     bytes(result.bytes),
     task.expires_at ? `kept until ${moment(task.expires_at)}` : "",
-  ].filter(Boolean).join(" · ");
+  );
 }
+
+/** Parts in one line; a break comes after a dot, not before it. */
+export const listed = (...parts) => parts.filter(Boolean).join("\u00a0· ");
 
 export const counted = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
 
