@@ -151,6 +151,18 @@ class Provenance(BaseModel):
     )
 
 
+class Policy(BaseModel):
+    """Policy"""
+
+    require_consent: Boolean = Field(
+        default=False, description="Refuse a task that does not say that the persons shown agree."
+    )
+    consent: Boolean = Field(default=False, description="The persons shown agree.")
+    audit_log: OptionalPath = Field(
+        default=None, description="File to which every task adds a line; without it no task begins."
+    )
+
+
 class Running(BaseModel):
     """Running"""
 
@@ -231,7 +243,7 @@ class Models(BaseModel):
 
 SECTIONS: Final = (
     *(Files, Stretch, Faces, Networks, Blending, Encoding, Provenance),
-    *(Running, Messages, Cache, Models),
+    *(Policy, Running, Messages, Cache, Models),
 )
 """In the order of the help."""
 
@@ -244,6 +256,7 @@ class Settings(
     Blending,
     Encoding,
     Provenance,
+    Policy,
     Running,
     Messages,
     Cache,
@@ -278,12 +291,13 @@ class Settings(
             raise ValueError("{trim_end} must be later than {trim_start}")
         if self.select == "reference" and self.reference is None:
             raise ValueError("{select} reference needs {reference}, a picture of the person")
-        if self.model_root.resolve().is_relative_to(self.cache_root.resolve()):
-            model_root, cache_root = (_literal(path) for path in (self.model_root, self.cache_root))
-            raise ValueError(
-                f"{{model_root}} ({model_root}) must not lie inside {{cache_root}} ({cache_root}), "
-                "whose content is deleted"
-            )
+        for name in ("model_root", "audit_log"):
+            path: Path | None = getattr(self, name)
+            if path is not None and path.resolve().is_relative_to(self.cache_root.resolve()):
+                raise ValueError(
+                    f"{{{name}}} ({_literal(path)}) must not lie inside {{cache_root}} "
+                    f"({_literal(self.cache_root)}), whose content is deleted"
+                )
         return self
 
 

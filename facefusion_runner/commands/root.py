@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from facefusion_runner import __version__
+from facefusion_runner.commands.audit import audit
 from facefusion_runner.commands.config import config
 from facefusion_runner.commands.demo import demo
 from facefusion_runner.commands.doctor import doctor
@@ -30,5 +31,5 @@ def root() -> None:
     """
 
 
-for command in (demo, swap, models, doctor, config):
+for command in (demo, swap, models, doctor, config, audit):
     root.add_command(command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -65,19 +65,30 @@ class Result:
     warnings: tuple[str, ...]
 
 
-def swap(settings: Settings, reporter: Reporter, stop: Stop) -> Result:
+def swap(
+    settings: Settings,
+    reporter: Reporter,
+    stop: Stop,
+    *,
+    task_id: str | None = None,
+    admit: Callable[[Plan], object] = lambda plan: None,
+) -> Result:
     """Puts the source's face on the target and writes the output.
 
     What can be checked is checked before the first frame is decoded. Raises a RunnerError; then nothing
     is at the output path that was not there before, and the task's cache is gone unless the settings
     keep it. Setting `stop` cancels the task.
+
+    `task_id` is what a task is called that the settings give no name. `admit` is shown the plan before the
+    task's cache is opened; what it raises ends the task.
     """
     started = time.monotonic()
     reporter.progress(Progress("checking"))
     plan = make_plan(settings)
+    admit(plan)
     cache = TaskCache(
         settings.cache_root,
-        settings.task_id or new_task_id(),
+        settings.task_id or task_id or new_task_id(),
         _policy(settings),
         adopt=_resumable(settings, plan),
         stop=stop,
