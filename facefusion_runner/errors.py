@@ -6,7 +6,8 @@ that mends it. Anything that is not a `RunnerError` is a defect of ours.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class RunnerError(Exception):
@@ -69,10 +70,20 @@ class DeviceError(RunnerError):
 
 
 class PolicyError(RunnerError):
-    """A policy refused the task."""
+    """A policy refused the task; `detail` holds what each of them said, as data."""
 
     exit_code = 3
     code = "refused"
+
+    def __init__(self, message: str, detail: Sequence[Mapping[str, Any]] | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class ConsentError(PolicyError):
+    """It was not said that the persons shown agree, where that must be said."""
+
+    code = "consent_required"
 
 
 class Cancelled(RunnerError):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from facefusion_runner.errors import ConfigError
 from facefusion_runner.settings import Settings
 
-Level = Literal["flag", "config", "environment", "default"]
+Level = Literal["flag", "config", "environment", "option", "default"]
+S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +30,16 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Generic[S]):
     """Checked settings, and where each value comes from."""
 
-    settings: Settings
+    settings: S
     origins: Mapping[str, Origin]
     config: Path | None = None
 
     def off_default(self) -> dict[str, Any]:
         """The settings whose value differs from the default, by name."""
-        defaults = Settings()
+        defaults = type(self.settings)()
         names = (name for name, origin in self.origins.items() if origin.level != "default")
         return {
             name: getattr(self.settings, name)
@@ -58,63 +59,77 @@ class Loaded:
 
 def load_settings(
     flags: Mapping[str, str | Sequence[str]], config: Path | None, environ: Mapping[str, str]
-) -> Loaded:
+) -> Loaded[Settings]:
     """The settings in force.
 
     `flags` are keyed by the setting's name; `config` is a JSON file of one object. Raises `ConfigError`
     that names the first unknown or malformed setting as the user wrote it.
     """
-    return check(gather(flags, config, environ), config)
+    return check(gather(flags, config, environ), config, Settings)
 
 
 def gather(
-    flags: Mapping[str, str | Sequence[str]], config: Path | None, environ: Mapping[str, str]
+    flags: Mapping[str, str | Sequence[str]],
+    config: Path | None,
+    environ: Mapping[str, str],
+    kind: type[Settings] = Settings,
 ) -> dict[str, Origin]:
     """Where each setting comes from, unchecked. `ConfigError` when the JSON cannot be read."""
     levels: tuple[tuple[Level, Mapping[str, Any]], ...] = (
         ("flag", flags),
-        ("config", {} if config is None else read_config(config)),
-        ("environment", from_environment(environ)),
+        ("config", {} if config is None else read_config(config, kind)),
+        ("environment", from_environment(environ, kind)),
     )
-    return {name: _origin(name, levels) for name in Settings.model_fields}
+    return {name: _origin(name, levels) for name in kind.model_fields}
 
 
-def check(origins: Mapping[str, Origin], config: Path | None) -> Loaded:
+def check(origins: Mapping[str, Origin], config: Path | None, kind: type[S]) -> Loaded[S]:
     """The settings that were gathered; raises `ConfigError`."""
     given = {name: origin.raw for name, origin in origins.items() if origin.level != "default"}
     try:
-        settings = Settings(**given)
+        settings = kind(**given)
     except ValidationError as error:
         raise ConfigError(_line(error, origins, config)) from None
     return Loaded(settings, origins, config)
 
 
-def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: environ[name.upper()] for name in Settings.model_fields if name.upper() in environ}
+def from_environment(environ: Mapping[str, str], kind: type[Settings] = Settings) -> dict[str, str]:
+    return {name: environ[name.upper()] for name in kind.model_fields if name.upper() in environ}
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, kind: type[Settings] = Settings) -> dict[str, Any]:
     """The JSON object in a file. Raises `ConfigError`."""
+    where = f"--config {str(path)!r}"
     try:
-        data = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_object)
+        text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"--config {str(path)!r}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{where}: not usable JSON: {error}") from None
+    return read_object(text, kind.model_fields, where)
+
+
+def read_object(text: str, names: Iterable[str], where: str) -> dict[str, Any]:
+    """Settings as one JSON object, unchecked but for their `names`. `ConfigError` begins with `where`."""
+    try:
+        data = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise ConfigError(f"--config {str(path)!r}: not JSON: {error.msg} at {where}") from None
+        place = f"line {error.lineno} column {error.colno}"
+        raise ConfigError(f"{where}: not JSON: {error.msg} at {place}") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"--config {str(path)!r}: not usable JSON: {error}") from None
+        raise ConfigError(f"{where}: not usable JSON: {error}") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"--config {str(path)!r}: must hold one JSON object")
+        raise ConfigError(f"{where}: must hold one JSON object")
+    allowed = list(names)
     for name in data:
-        if name not in Settings.model_fields:
-            raise ConfigError(f"--config {str(path)!r}: unknown setting {name!r}{near(name)}")
+        if name not in allowed:
+            raise ConfigError(f"{where}: unknown setting {shown(name)}{near(name, allowed)}")
     return data
 
 
-def near(name: str) -> str:
+def near(name: str, names: Iterable[str] = Settings.model_fields) -> str:
     """`; did you mean …?` for a misspelt setting, or nothing."""
-    found = difflib.get_close_matches(name.lower().replace("-", "_"), Settings.model_fields, n=3, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower().replace("-", "_"), list(names), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
@@ -153,6 +168,8 @@ def _written(origin: Origin, config: Path | None) -> str:
     value = shown(origin.raw)
     if origin.level == "flag":
         return f"{origin.name} {value}"
+    if origin.level == "option":
+        return f"options: {origin.name} = {value}"
     if origin.level == "config":
         return f"--config {str(config)!r}: {origin.name} = {value}"
     return f"{origin.name}={value}"

@@ -19,6 +19,7 @@ from facefusion_runner import kinds, values
 
 Artifact = Literal["frames", "crops", "landmarks", "embeddings", "masks", "transforms", "swapped"]
 
+API_KEY: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9a-fA-F]{64}"
 DEVICE: Final = r"auto|cpu|(cuda|tensorrt)(:\d{1,2})?"
 
 Boolean = Annotated[bool, *kinds.boolean()]
@@ -151,6 +152,18 @@ class Provenance(BaseModel):
     )
 
 
+class Policy(BaseModel):
+    """Policy"""
+
+    require_consent: Boolean = Field(
+        default=False, description="Refuse a task that does not say that the persons shown agree."
+    )
+    consent: Boolean = Field(default=False, description="The persons shown agree.")
+    audit_log: OptionalPath = Field(
+        default=None, description="File to which every task adds a line; without it no task begins."
+    )
+
+
 class Running(BaseModel):
     """Running"""
 
@@ -231,9 +244,82 @@ class Models(BaseModel):
 
 SECTIONS: Final = (
     *(Files, Stretch, Faces, Networks, Blending, Encoding, Provenance),
-    *(Running, Messages, Cache, Models),
+    *(Policy, Running, Messages, Cache, Models),
 )
 """In the order of the help."""
+
+
+class Service(BaseModel):
+    """Service"""
+
+    host: Annotated[str, *kinds.word("ADDRESS", "auto, a name or an address", r"[A-Za-z0-9.:_%-]{1,255}")] = (
+        Field(
+            default="auto",
+            description="Address to listen on; auto is any where API keys are set, else this machine only.",
+        )
+    )
+    port: Annotated[int, *kinds.whole("PORT", 0, 65535)] = Field(
+        default=8000, description="0 takes a free one."
+    )
+    data_root: Annotated[Path, *kinds.path()] = Field(
+        default_factory=lambda: user_data_path("facefusion-runner") / "service",
+        description="Where tasks and results are kept; never inside CACHE_ROOT.",
+    )
+    workers: Annotated[int, *kinds.whole("N", 1, 64)] = Field(default=1, description="Tasks at a time.")
+    queue_limit: Annotated[int, *kinds.whole("N", 1, 100_000)] = Field(
+        default=100, description="Tasks that may wait; beyond it none is taken."
+    )
+    task_time_limit_seconds: Seconds = Field(
+        default=21600.0, description="Longest time work on a task takes; 0: any."
+    )
+    result_ttl_seconds: Seconds = Field(default=86400.0, description="How long a task is kept after its end.")
+    link_ttl_seconds: Seconds = Field(default=3600.0, description="How long a download link is good for.")
+    public_url: Annotated[
+        str | None, *kinds.word("URL", "http:// or https:// with a host", r"https?://[^\s/?#]+(/[^\s?#]*)?")
+    ] = Field(default=None, description="What links begin with. Default: as the request came.")
+    shutdown_grace_seconds: Seconds = Field(
+        default=7.0,
+        description="After SIGTERM tasks may run on so long; the next start goes on with the rest.",
+    )
+    log_format: Annotated[Literal["auto", "text", "json"], *kinds.one_of("auto", "text", "json")] = Field(
+        default="auto", description="One JSON object a line, or text; auto is text on a terminal."
+    )
+
+
+class Limits(BaseModel):
+    """What is taken"""
+
+    max_upload_bytes: Annotated[int, *kinds.whole("BYTES", 1)] = Field(
+        default=2_000_000_000, description="Of one request."
+    )
+    max_sources: Annotated[int, *kinds.whole("N", 1, 64)] = Field(default=8, description="Source pictures.")
+    max_pixels: Annotated[int, *kinds.whole("N", 1)] = Field(
+        default=52_000_000, description="Of a picture or of a frame."
+    )
+    max_duration_seconds: Seconds = Field(default=3600.0, description="Of the target.")
+
+
+class Access(BaseModel):
+    """Access"""
+
+    api_keys: Annotated[
+        tuple[str, ...],
+        *kinds.words("NAME:SHA256,…", "NAME:SHA256, as `facefusion-runner keys new` prints it", API_KEY),
+    ] = Field(default=(), description="Who may use the service. Default: everybody who can reach it.")
+    api_keys_file: OptionalPath = Field(default=None, description="The same from a file, one a line.")
+    webhook_secret: Annotated[
+        str | None, *kinds.word("whsec_…", "whsec_ and Base64", r"whsec_[A-Za-z0-9+/=]{24,}")
+    ] = Field(default=None, description="Signs webhooks (Standard Webhooks). Default: none are sent.")
+    webhook_allow_private: Boolean = Field(
+        default=False, description="Webhooks may go to private addresses, and without TLS."
+    )
+
+
+SERVICE_SECTIONS: Final = (
+    *(Service, Limits, Access),
+    *(section for section in SECTIONS if section is not Files),
+)
+"""Of `serve`; what concerns a single task is the default for tasks that do not say otherwise."""
 
 
 class Settings(
@@ -244,6 +330,7 @@ class Settings(
     Blending,
     Encoding,
     Provenance,
+    Policy,
     Running,
     Messages,
     Cache,
@@ -278,15 +365,30 @@ class Settings(
             raise ValueError("{trim_end} must be later than {trim_start}")
         if self.select == "reference" and self.reference is None:
             raise ValueError("{select} reference needs {reference}, a picture of the person")
-        if self.model_root.resolve().is_relative_to(self.cache_root.resolve()):
-            model_root, cache_root = (_literal(path) for path in (self.model_root, self.cache_root))
-            raise ValueError(
-                f"{{model_root}} ({model_root}) must not lie inside {{cache_root}} ({cache_root}), "
-                "whose content is deleted"
-            )
+        for name in ("model_root", "audit_log"):
+            path: Path | None = getattr(self, name)
+            if path is not None and path.resolve().is_relative_to(self.cache_root.resolve()):
+                raise ValueError(
+                    f"{{{name}}} ({_literal(path)}) must not lie inside {{cache_root}} "
+                    f"({_literal(self.cache_root)}), whose content is deleted"
+                )
         return self
 
 
 def _literal(path: Path) -> str:
     """A path for a message in which braces stand for names."""
     return str(path).replace("{", "{{").replace("}", "}}")
+
+
+class ServiceSettings(Settings, Service, Limits, Access):
+    """Those of the service, and what its tasks have in common."""
+
+    @model_validator(mode="after")
+    def _data_is_not_deleted(self) -> Self:
+        if self.data_root.resolve().is_relative_to(self.cache_root.resolve()):
+            data_root, cache_root = (_literal(path) for path in (self.data_root, self.cache_root))
+            raise ValueError(
+                f"{{data_root}} ({data_root}) must not lie inside {{cache_root}} ({cache_root}), "
+                "whose content is deleted"
+            )
+        return self

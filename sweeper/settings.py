@@ -41,7 +41,7 @@ class SweepSettings(NamedTuple):
     """None where there is no home to put it in."""
     time_budget: float
     """Seconds."""
-    task_id: str | None
+    task_ids: frozenset[str]
     """Of the task that is about to start, where it has a name: it may go on from its cache."""
 
 
@@ -64,7 +64,7 @@ def read_settings(environ: Mapping[str, str]) -> SweepSettings:
         shared=read(environ, "CACHE_SHARED", values.boolean, False),
         state_root=state_root,
         time_budget=read(environ, "SWEEP_TIME_BUDGET_SECONDS", _seconds(1), 55.0),
-        task_id=read(environ, "TASK_ID", str, None),
+        task_ids=read(environ, "TASK_ID", lambda text: frozenset(text.split(",")), frozenset()),
     )
 
 

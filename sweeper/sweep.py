@@ -86,7 +86,7 @@ class _Sweep:
         self._heartbeat_ttl = None if interval is None else settings.ttl
         self._root = root
         self._ttl = 0.0 if at_once else settings.ttl
-        self._awaited = settings.task_id if at_once else None
+        self._awaited = settings.task_ids if at_once else frozenset()
         self._reason: Reason = "start-up" if at_once else "expired"
         self._limits = Limits(settings.max_usage_percent, settings.max_bytes)
         self._report = report
@@ -102,7 +102,7 @@ class _Sweep:
         for name in sorted(set(os.listdir(self._root.fd)) - RESERVED):
             if self._patience.interrupted():
                 break
-            if name == self._awaited:
+            if name in self._awaited:
                 self._states[name] = "fresh"
             else:
                 self._judge(name)

@@ -17,7 +17,7 @@ from facefusion_runner.commands.options import (
 )
 from facefusion_runner.commands.tables import print_table
 from facefusion_runner.loading import Loaded
-from facefusion_runner.settings import SECTIONS
+from facefusion_runner.settings import SECTIONS, Settings
 
 EXAMPLES = (
     "facefusion-runner config",
@@ -41,7 +41,7 @@ def config(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
         print_table(("setting", "value", "from"), rows(loaded))
 
 
-def report(loaded: Loaded) -> dict[str, Any]:
+def report(loaded: Loaded[Settings]) -> dict[str, Any]:
     """Per setting its value, the level it comes from, and its name there."""
     values = loaded.settings.model_dump(mode="json")
     return {
@@ -51,7 +51,7 @@ def report(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def rows(loaded: Loaded) -> list[tuple[str, str, str]]:
+def rows(loaded: Loaded[Settings]) -> list[tuple[str, str, str]]:
     places = {
         "flag": "flag",
         "config": f"config {loaded.config}",

@@ -17,6 +17,7 @@ from facefusion_runner.loading import Loaded
 from facefusion_runner.settings import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+S = TypeVar("S", bound=Settings)
 
 PRECEDENCE: Final = (
     "Every setting has one name: --cache-ttl-seconds as a flag, cache_ttl_seconds in the JSON of --config, "
@@ -99,23 +100,28 @@ def setting_options(*sections: type[BaseModel]) -> Callable[[Function], Function
     return decorate
 
 
-def load(ctx: click.Context, given: dict[str, Any]) -> Loaded:
+def load(ctx: click.Context, given: dict[str, Any]) -> Loaded[Settings]:
     """The settings in force for a command; `given` are its parameters as click read them."""
+    return load_as(Settings, ctx, given)
+
+
+def load_as(kind: type[S], ctx: click.Context, given: dict[str, Any]) -> Loaded[S]:
+    """The same for another collection of settings."""
     invocation = ctx.ensure_object(Invocation)
     invocation.debug |= bool(given["debug"])
     config = None if given["config"] is None else Path(given["config"])
-    origins = loading.gather(flags_of(given), config, invocation.environ)
+    origins = loading.gather(flags_of(given, kind), config, invocation.environ, kind)
     if "progress" in given and str(origins["progress"].raw).strip().lower() == "json":
         invocation.json = True
-    loaded = loading.check(origins, config)
+    loaded = loading.check(origins, config, kind)
     invocation.debug |= loaded.settings.log_level == "debug"
     return loaded
 
 
-def flags_of(given: dict[str, Any]) -> dict[str, str | Sequence[str]]:
+def flags_of(given: dict[str, Any], kind: type[Settings] = Settings) -> dict[str, str | Sequence[str]]:
     """The settings among a command's parameters that were given as flags."""
     flags: dict[str, str | Sequence[str]] = {}
-    for name in Settings.model_fields:
+    for name in kind.model_fields:
         if given.get(name) not in (None, ()):
             flags[name] = given[name]
         if given.get(f"no_{name}"):

@@ -36,7 +36,7 @@ def swap(ctx: click.Context, /, **given: Any) -> None:
         make_reporter(settings.progress) as reporter,
         logs.shown(settings.log_level, reporter),
     ):
-        run = imported("facefusion_runner.pipeline.run").swap
+        run = imported("facefusion_runner.pipeline.guarded").guarded_swap
         if stop.is_set():
             raise Cancelled("the task was cancelled before it began")
         result = run(settings, reporter, stop)

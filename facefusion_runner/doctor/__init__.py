@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from facefusion_runner.doctor import cache, codecs, models, onnx_runtime, opencv, system
 from facefusion_runner.doctor.check import Check, one_line
 from facefusion_runner.loading import Loaded
+from facefusion_runner.settings import Settings
 
-SUBJECTS: tuple[Callable[[Loaded], Iterable[Check]], ...] = (
+SUBJECTS: tuple[Callable[[Loaded[Settings]], Iterable[Check]], ...] = (
     system.examine,
     onnx_runtime.examine,
     opencv.examine,
@@ -19,7 +20,7 @@ SUBJECTS: tuple[Callable[[Loaded], Iterable[Check]], ...] = (
 )
 
 
-def examine(loaded: Loaded) -> Iterator[Check]:
+def examine(loaded: Loaded[Settings]) -> Iterator[Check]:
     """Every check, in the order of the report. A check that breaks is a failed check."""
     for subject in SUBJECTS:
         try:

@@ -12,7 +12,7 @@ from facefusion_runner.loading import Loaded
 from facefusion_runner.settings import Settings
 
 
-def examine(loaded: Loaded) -> Iterator[Check]:
+def examine(loaded: Loaded[Settings]) -> Iterator[Check]:
     try:
         root = prepare_root(loaded.settings.cache_root)
     except RunnerError as error:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from facefusion_runner.doctor.check import Check, one_line
 from facefusion_runner.loading import Loaded
+from facefusion_runner.settings import Settings
 
 DECODERS: Final = (
     *("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "prores", "mjpeg", "gif"),
@@ -15,7 +16,7 @@ DECODERS: Final = (
 REINSTALL: Final = "pip install --force-reinstall av (its own wheel brings all of them)"
 
 
-def examine(loaded: Loaded) -> Iterator[Check]:
+def examine(loaded: Loaded[Settings]) -> Iterator[Check]:
     try:
         import av
     except ImportError as error:

@@ -13,7 +13,7 @@ from facefusion_runner.models.store import ModelStore
 from facefusion_runner.settings import Settings
 
 
-def examine(loaded: Loaded) -> Iterator[Check]:
+def examine(loaded: Loaded[Settings]) -> Iterator[Check]:
     settings = loaded.settings
     yield _root(settings)
     try:

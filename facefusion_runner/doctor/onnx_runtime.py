@@ -10,9 +10,10 @@ from facefusion_runner.errors import ConfigError
 from facefusion_runner.loading import Loaded
 from facefusion_runner.models import runtime
 from facefusion_runner.models.session import DEVICES, SessionFactory
+from facefusion_runner.settings import Settings
 
 
-def examine(loaded: Loaded) -> Iterator[Check]:
+def examine(loaded: Loaded[Settings]) -> Iterator[Check]:
     installed = distributions()
     try:
         module = runtime.onnxruntime()

@@ -8,13 +8,14 @@ from importlib import metadata
 
 from facefusion_runner.doctor.check import Check, one_line
 from facefusion_runner.loading import Loaded
+from facefusion_runner.settings import Settings
 
 HEADLESS = (
     "pip uninstall -y opencv-python opencv-python-headless && pip install ./packaging/opencv-python-headless"
 )
 
 
-def examine(loaded: Loaded) -> Iterator[Check]:
+def examine(loaded: Loaded[Settings]) -> Iterator[Check]:
     writers = distributions()
     details = {"distributions": writers}
     names = " and ".join(f"{name} {version}" for name, version in writers.items()) or "no distribution"

@@ -12,9 +12,10 @@ from facefusion_runner.commands.options import written
 from facefusion_runner.doctor.check import Check
 from facefusion_runner.errors import ConfigError
 from facefusion_runner.loading import Loaded
+from facefusion_runner.settings import Settings
 
 
-def examine(loaded: Loaded) -> Iterator[Check]:
+def examine(loaded: Loaded[Settings]) -> Iterator[Check]:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     cores = len(os.sched_getaffinity(0))
     yield Check(
@@ -32,7 +33,7 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     )
 
 
-def examine_settings(loaded: Loaded) -> Iterator[Check]:
+def examine_settings(loaded: Loaded[Settings]) -> Iterator[Check]:
     changed = {name: written(value) for name, value in loaded.off_default().items()}
     summary = ", ".join(f"{name}={value}" for name, value in changed.items())
     yield Check("settings", "ok", summary or "all at their defaults", details=changed)

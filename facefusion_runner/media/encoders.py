@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -63,6 +64,9 @@ class Encoder:
             return {"deadline": deadline, "cpu-used": speed, "crf": level, "b": "0", "row-mt": "1"}
         options = {"preset": speed, "crf": level}
         parameters = _hdr_parameters(self.library, hdr)
+        if self.library == "libx264" and _has_avx512():
+            # x264 165's AVX-512 code for mbtree gives one and the same film other bits now and then.
+            parameters.append("asm=AVX2")
         if self.library == "libx265":
             # Otherwise it writes its settings to standard error.
             parameters.append("log-level=none")
@@ -84,6 +88,13 @@ class Encoder:
         """The formats it takes that hold luma and chroma apart, chroma in colour."""
         formats = av.Codec(self.library, "w").video_formats or []
         return tuple(f.name for f in formats if re.fullmatch(_USED_FORMATS, f.name))
+
+
+@cache
+def _has_avx512() -> bool:
+    with contextlib.suppress(OSError):
+        return "avx512f" in Path("/proc/cpuinfo").read_text()
+    return False
 
 
 _USED_FORMATS: Final = r"yuvj?4(20|22|44)p(10le|12le|16le)?|p010le"

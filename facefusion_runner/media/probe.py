@@ -137,15 +137,16 @@ class MediaInfo:
         return max(round(self.duration * self.rate), 1)
 
 
-def probe(path: Path) -> MediaInfo:
+def probe(path: Path, max_pixels: int | None = None) -> MediaInfo:
     """Look at a file; of a video the first frame is decoded.
 
-    Raises InputError when there is no such file or it is no video or picture of a kind that is read,
-    MediaError when it is one of which not even a first frame can be decoded.
+    Raises InputError when there is no such file, it is no video or picture of a kind that is read, or its
+    frames have more than `max_pixels`; MediaError when not even a first frame can be decoded.
     """
     check_readable(path)
     picture = pictures.probe_picture(path)
     if picture is not None:
+        _check_pixels(path, picture.width, picture.height, max_pixels)
         return MediaInfo(
             path=path,
             kind="picture",
@@ -159,7 +160,12 @@ def probe(path: Path) -> MediaInfo:
             frames=1,
         )
     with open_media(path) as container:
-        return _probe_video(path, container)
+        return _probe_video(path, container, max_pixels)
+
+
+def _check_pixels(path: Path, width: int, height: int, most: int | None) -> None:
+    if most is not None and width * height > most:
+        raise InputError(f"{path} has {width}x{height} pixels; {most} are the most that is taken")
 
 
 def check_readable(path: Path) -> None:
@@ -209,7 +215,7 @@ def find_video(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def _probe_video(path: Path, container: InputContainer) -> MediaInfo:
+def _probe_video(path: Path, container: InputContainer, max_pixels: int | None) -> MediaInfo:
     stream = find_video(container, path)
     name = next((ours for theirs, ours in _FORMATS.items() if container.format.name == theirs), None)
     if name is None:
@@ -219,6 +225,7 @@ def _probe_video(path: Path, container: InputContainer) -> MediaInfo:
         raise InputError(
             f"{path} has frames of {context.width}x{context.height}; {MAX_SIDE} is the largest side"
         )
+    _check_pixels(path, context.width, context.height, max_pixels)
     first = _first_frame(path, container, stream)
     orientation = _orientation(first)
     aspect = orientation.pixel_aspect(_positive(stream.sample_aspect_ratio) or Fraction(1))

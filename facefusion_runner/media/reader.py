@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -150,6 +151,30 @@ class VideoReader:
                 bgr=timed.bgr,
             )
 
+    def look(self, seconds: Fraction) -> tuple[Fraction, Picture] | None:
+        """Time and BGR of the kept frame that is nearest to `seconds`; None where none is kept.
+
+        Both are counted from the file's first frame. Found by seeking, with no regard to `fps`; for a reader
+        that is not iterated over.
+        """
+        wanted = self._info.start + seconds
+        found: _Timed | None = None
+        for timed in self._from_keyframe(wanted):
+            if self._until is not None and timed.time >= self._until:
+                break
+            if self._from is not None and timed.time < self._from:
+                continue
+            if found is None or abs(timed.time - wanted) < abs(found.time - wanted):
+                found = timed
+            if timed.time >= wanted:
+                break
+        if found is None:
+            return None
+        time = found.time - self._info.start
+        upright = self._upright(found)
+        frame = Frame(upright.picture, index=0, time=time, duration=upright.duration, bgr=upright.bgr)
+        return time, frame.bgr
+
     def _begin(self) -> Iterator[_Timed]:
         """The frames from the first kept one on, with `start` set."""
         frames, first = self._open_at_start()
@@ -169,24 +194,29 @@ class VideoReader:
             timed = self._next_kept(rest)
 
     def _open_at_start(self) -> tuple[Iterator[_Timed], _Timed | None]:
-        """Decode from a keyframe at or before the first kept frame.
+        """The first kept frame, None where there is none, and those after it."""
+        frames = self._from_keyframe(self._from)
+        first = next(frames, None)
+        while first is not None and self._from is not None and first.time < self._from:
+            first = next(frames, None)
+        if first is not None and self._until is not None and first.time >= self._until:
+            first = None
+        return frames, first
+
+    def _from_keyframe(self, wanted: Fraction | None) -> Iterator[_Timed]:
+        """Decode from a keyframe at or before the time `wanted`; None is the beginning.
 
         Which keyframe a seek finds depends on decoding times and on the index; when it lies after the
         wanted time, an earlier one is tried, at last the beginning.
         """
         margin = Fraction(0)
-        while True:
-            target = self._from - margin if self._from is not None else None
-            whole = target is None or target <= self._info.start
-            frames = self._timed(self._decode(None if whole else target))
+        while wanted is not None and wanted - margin > self._info.start:
+            frames = self._timed(self._decode(wanted - margin))
             first = next(frames, None)
-            if whole or (first is not None and self._from is not None and first.time <= self._from):
-                while first is not None and self._from is not None and first.time < self._from:
-                    first = next(frames, None)
-                if first is not None and self._until is not None and first.time >= self._until:
-                    first = None
-                return frames, first
+            if first is not None and first.time <= wanted:
+                return chain((first,), frames)
             margin = margin * 4 + 1
+        return self._timed(self._decode(None))
 
     def _next_kept(self, frames: Iterator[_Timed]) -> _Timed | None:
         timed = next(frames, None)

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facefusion_runner.cores import cpu_quota
 from facefusion_runner.errors import ConfigError, DeviceError, ModelError, RunnerError
 from facefusion_runner.models import runtime
 from facefusion_runner.models.catalog import ModelEntry
 
 _log = logging.getLogger(__name__)
-
-CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
@@ -41,9 +38,11 @@ DEVICES: Final = MappingProxyType(
 class Session:
     """A network that is loaded and ready to run. `run` may be called from several threads."""
 
-    def __init__(self, entry: ModelEntry, path: Path, network: Any) -> None:
+    def __init__(self, entry: ModelEntry, path: Path, network: Any, load_seconds: float = 0.0) -> None:
         self.entry = entry
         self.path = path
+        self.load_seconds = load_seconds
+        """How long loading took; 0 where the network was loaded already."""
         self.inputs = tuple(network.get_inputs())
         """Each with name, shape (int, or a name for a free axis) and type."""
         self.outputs = tuple(network.get_outputs())
@@ -53,6 +52,10 @@ class Session:
         self._lock = threading.Lock()
         self._seconds = 0.0
         self._calls = 0
+
+    def shared(self, entry: ModelEntry) -> Session:
+        """Another session around the same network, with counts of its own."""
+        return Session(entry, self.path, self._network)
 
     @property
     def seconds(self) -> float:
@@ -90,6 +93,12 @@ OpenModel = Callable[[str], Session]
 """Takes a model's id and gives its loaded session."""
 
 
+class SessionOpener(Protocol):
+    """Whatever gives the session of a model's file."""
+
+    def open(self, entry: ModelEntry, path: Path) -> Session: ...
+
+
 class SessionFactory:
     """Opens sessions on one device, and makes sure that they really run there.
 
@@ -111,7 +120,9 @@ class SessionFactory:
             raise ConfigError(f"device {device!r} is unknown; allowed are {allowed}")
         self.device = name
         self.device_index = int(index or 0)
-        self.threads = threads or _cpu_quota()
+        # ONNX Runtime looks at the processor only: in a container limited to 2 of 64 cores it would start 64
+        # threads that are then throttled. 0 leaves the choice to it.
+        self.threads = threads or cpu_quota()
         self._warn = warn
         self._lock = threading.Lock()
         self._fallen_back = False
@@ -122,6 +133,7 @@ class SessionFactory:
         ModelError: the file is missing or no network. DeviceError: the GPU asked for is not used.
         ConfigError: the ONNX Runtime installed is not sound.
         """
+        started = time.perf_counter()
         wanted = (CPU,) if self._fallen_back else DEVICES[self.device]
         try:
             try:
@@ -134,7 +146,7 @@ class SessionFactory:
                 f"model {entry.id}: {path} is not a network that can be loaded ({fault}); "
                 f"fetch it again with: facefusion-runner models pull {entry.id}"
             ) from fault
-        return Session(entry, path, network)
+        return Session(entry, path, network, time.perf_counter() - started)
 
     def providers_report(self) -> dict[str, Any]:
         """What runs where, for people who look for a fault: each provider is tried with a tiny network.
@@ -207,20 +219,6 @@ def _identity_network() -> bytes:
     opset = helper.make_opsetid("", 17)
     network: bytes = helper.make_model(graph, ir_version=8, opset_imports=[opset]).SerializeToString()
     return network
-
-
-def _cpu_quota() -> int:
-    """Cores that the control group grants where that is fewer than there are, else 0.
-
-    ONNX Runtime looks at the processor only: in a container limited to 2 of 64 cores it would start 64
-    threads that are then throttled. 0 leaves the choice to it.
-    """
-    try:
-        quota, period = CPU_QUOTA.read_text().split()
-        cores = math.ceil(int(quota) / int(period))
-    except (OSError, ValueError):
-        return 0
-    return cores if cores < len(os.sched_getaffinity(0)) else 0
 
 
 def _reason(error: Exception) -> str:

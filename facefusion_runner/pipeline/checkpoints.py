@@ -22,7 +22,7 @@ from facefusion_runner import __version__
 from facefusion_runner.faces.state import State, flatten, unflatten
 from facefusion_runner.media.packets import Packets
 from facefusion_runner.models.catalog import ModelEntry
-from facefusion_runner.settings import Cache, Messages, Settings
+from facefusion_runner.settings import Cache, Messages, Policy, Settings
 
 STRETCH_SECONDS: Final = 10
 """Of the film; so much work is lost at most."""
@@ -100,7 +100,9 @@ class Checkpoints:
 
 def fingerprint(settings: Settings, models: Sequence[ModelEntry]) -> str:
     """Of all that decides what the film looks like: the settings, the files, the networks, this program."""
-    elsewhere = {*Cache.model_fields, *Messages.model_fields, "overwrite", "task_id", "output", "model_root"}
+    sections = (Policy, Cache, Messages)
+    elsewhere = {name for section in sections for name in section.model_fields}
+    elsewhere |= {"overwrite", "task_id", "output", "model_root"}
     files = [path for path in (*settings.source, settings.target, settings.reference) if path is not None]
     about = {
         "version": __version__,

@@ -16,7 +16,7 @@ from facefusion_runner.models.families import (
     load_generator,
     load_landmarker,
 )
-from facefusion_runner.models.session import Session, SessionFactory
+from facefusion_runner.models.session import Session, SessionOpener
 from facefusion_runner.models.store import ModelStore
 from facefusion_runner.settings import Settings
 
@@ -37,7 +37,7 @@ class NetworkLoader:
     """Finds the models that the settings name, and opens each at most once."""
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, store: ModelStore, factory: SessionFactory
+        self, settings: Settings, catalog: Catalog, store: ModelStore, factory: SessionOpener
     ) -> None:
         self._settings = settings
         self._catalog = catalog

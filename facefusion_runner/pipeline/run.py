@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -24,13 +24,14 @@ from facefusion_runner.media.reader import VideoReader
 from facefusion_runner.media.still import Still
 from facefusion_runner.media.writer import VideoWriter
 from facefusion_runner.models.catalog import Catalog, ModelEntry
-from facefusion_runner.models.session import SessionFactory
+from facefusion_runner.models.session import SessionFactory, SessionOpener
 from facefusion_runner.models.store import ModelStore
 from facefusion_runner.pipeline.artifacts import Artifacts
 from facefusion_runner.pipeline.checkpoints import STRETCH_SECONDS, Checkpoint, Checkpoints, fingerprint
 from facefusion_runner.pipeline.networks import NetworkLoader, Networks
 from facefusion_runner.pipeline.people import Followed, measured, prepare_source, selector
 from facefusion_runner.pipeline.plan import Plan, make_plan
+from facefusion_runner.pipeline.preview import Preview
 from facefusion_runner.pipeline.stages import (
     WAITING_FRAMES,
     Analysis,
@@ -62,22 +63,38 @@ class Result:
     """Time inside each network, by model id."""
     network_calls: Mapping[str, int]
     """How often each network ran."""
+    load_seconds: Mapping[str, float]
+    """How long each network took to load, those left out that were loaded already."""
     warnings: tuple[str, ...]
 
 
-def swap(settings: Settings, reporter: Reporter, stop: Stop) -> Result:
+def swap(
+    settings: Settings,
+    reporter: Reporter,
+    stop: Stop,
+    *,
+    task_id: str | None = None,
+    admit: Callable[[Plan], object] = lambda plan: None,
+    sessions: SessionOpener | None = None,
+    preview: bool = False,
+) -> Result:
     """Puts the source's face on the target and writes the output.
 
     What can be checked is checked before the first frame is decoded. Raises a RunnerError; then nothing
     is at the output path that was not there before, and the task's cache is gone unless the settings
     keep it. Setting `stop` cancels the task.
+
+    `task_id` is what a task is called that the settings give no name. `admit` is shown the plan before the
+    task's cache is opened; what it raises ends the task. `sessions` may give networks that are loaded
+    already. With `preview` a film's newest frame can be seen in its cache.
     """
     started = time.monotonic()
     reporter.progress(Progress("checking"))
     plan = make_plan(settings)
+    admit(plan)
     cache = TaskCache(
         settings.cache_root,
-        settings.task_id or new_task_id(),
+        settings.task_id or task_id or new_task_id(),
         _policy(settings),
         adopt=_resumable(settings, plan),
         stop=stop,
@@ -85,7 +102,7 @@ def swap(settings: Settings, reporter: Reporter, stop: Stop) -> Result:
     # Before the block: a lock on a slow filesystem may keep its beginning waiting, too.
     stop.on_abandon(cache.abandon_now)
     with cache:
-        result = _Task(settings, plan, cache, reporter, stop).run()
+        result = _Task(settings, plan, cache, reporter, stop, sessions, preview).run()
     return replace(result, seconds=time.monotonic() - started)
 
 
@@ -109,12 +126,21 @@ class _Task:
     """The work inside the task's cache."""
 
     def __init__(
-        self, settings: Settings, plan: Plan, cache: TaskCache, reporter: Reporter, stop: Stop
+        self,
+        settings: Settings,
+        plan: Plan,
+        cache: TaskCache,
+        reporter: Reporter,
+        stop: Stop,
+        sessions: SessionOpener | None,
+        preview: bool,
     ) -> None:
         self._settings = settings
         self._plan = plan
         self._segments = cache.path / "segments" if _resumable(settings, plan) else None
         self._artifacts = Artifacts(cache)
+        self._sessions = sessions
+        self._preview = Preview(cache.path) if preview else None
         self._reporter = reporter
         self._stop = stop
         self._warnings: list[str] = []
@@ -152,6 +178,11 @@ class _Task:
             stage_seconds={name: stage.watch.seconds for name, stage in stages.items()},
             network_seconds={session.entry.id: session.seconds for session in networks.sessions},
             network_calls={session.entry.id: session.calls for session in networks.sessions},
+            load_seconds={
+                session.entry.id: session.load_seconds
+                for session in networks.sessions
+                if session.load_seconds
+            },
             warnings=tuple(self._warnings),
         )
 
@@ -175,8 +206,8 @@ class _Task:
         catalog = Catalog.load(settings.model_root)
         accepted = frozenset(settings.model_licenses_accepted)
         store = ModelStore(settings.model_root, catalog, accepted, settings.offline)
-        factory = SessionFactory(settings.device, settings.threads, warn=self._warn)
-        return NetworkLoader(settings, catalog, store, factory).open()
+        opener = self._sessions or SessionFactory(settings.device, settings.threads, warn=self._warn)
+        return NetworkLoader(settings, catalog, store, opener).open()
 
     def _stretch(self) -> int:
         """Frames between two checkpoints; 0: there are none."""
@@ -219,6 +250,8 @@ class _Task:
                 if task.state is not None and checkpoints is not None:
                     self._keep(checkpoints, writer.cut(), task.state)
                 writer.write(task.frame)
+                if self._preview is not None:
+                    self._preview.offer(task.frame)
                 self._count(task)
                 meter.advance()
 

@@ -40,6 +40,7 @@ EXIT_CODES = {
     "LicenceError": 2,
     "DeviceError": 2,
     "PolicyError": 3,
+    "ConsentError": 3,
     "Cancelled": 4,
 }
 
@@ -47,11 +48,11 @@ EXIT_CODES = {
 def pipeline_that_raises(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Stands where the pipeline is: what is tested is what the program makes of its failure."""
 
-    def swap(*arguments: object) -> None:
+    def guarded_swap(*arguments: object) -> None:
         raise error
 
-    module = types.ModuleType("facefusion_runner.pipeline.run")
-    module.swap = swap  # type: ignore[attr-defined]
+    module = types.ModuleType("facefusion_runner.pipeline.guarded")
+    module.guarded_swap = guarded_swap  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
@@ -150,10 +151,10 @@ def test_a_library_that_cannot_be_loaded_points_to_the_doctor(
 ) -> None:
     class Broken:
         def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-            if name == "facefusion_runner.pipeline.run":
+            if name == "facefusion_runner.pipeline.guarded":
                 raise ImportError("libGL.so.1: cannot open shared object file", name="cv2")
 
-    monkeypatch.delitem(sys.modules, "facefusion_runner.pipeline.run", raising=False)
+    monkeypatch.delitem(sys.modules, "facefusion_runner.pipeline.guarded", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     assert cli.run(["swap", *FILES], {}) == 2
     error = capsys.readouterr().err

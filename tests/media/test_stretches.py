@@ -66,6 +66,15 @@ def decoded(path: Path) -> list[tuple[Fraction, bytes]]:
         ]
 
 
+def test_the_same_film_is_encoded_to_the_same_bits_each_time(tmp_path: Path, write: Write) -> None:
+    source = clips.make_clip(tmp_path / "in.mp4", at=clips.times(20))
+    films = set()
+    for _ in range(30):
+        write(source, "a.mp4", cuts=(), encoder="h264", overwrite=True)
+        films.add(tuple(picture for _, picture in decoded(tmp_path / "a.mp4")))
+    assert len(films) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "encoder"),
     [("a.mp4", "h264"), ("a.mp4", "hevc"), ("a.mp4", "av1"), ("a.mkv", "h264"), ("a.webm", "vp9")],

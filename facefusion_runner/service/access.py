@@ -1,0 +1,49 @@
+"""Who asks: the name of the API key, or nobody where none is needed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from facefusion_runner.service.context import InContext
+from facefusion_runner.service.errors import ApiError, not_found
+from facefusion_runner.tasks.task import Task
+
+# For OpenAPI; what they find is read from the request, so that one answer covers every mistake.
+_BEARER = HTTPBearer(auto_error=False, description="An API key, where the service asks for one.")
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same.")
+
+
+def given_key(request: Request) -> str | None:
+    """The key in the request's headers."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and value:
+        return value.strip()
+    return request.headers.get("x-api-key")
+
+
+async def _caller(request: Request, context: InContext) -> str | None:
+    """Raises ApiError unless the request may be served."""
+    if not len(context.keys):
+        return None
+    key = given_key(request)
+    name = None if key is None else context.keys.name_of(key)
+    if name is None:
+        what = "an API key is needed" if key is None else "this API key is not known"
+        raise ApiError(
+            401, "unauthorized", f"{what}: Authorization: Bearer KEY", headers={"WWW-Authenticate": "Bearer"}
+        )
+    return name
+
+
+Caller = Annotated[str | None, Depends(_caller)]
+AUTHENTICATION = [Depends(_BEARER), Depends(_HEADER)]
+
+
+def require_own(task: Task | None, caller: str | None, task_id: str) -> Task:
+    """The task; to every key those of others do not exist."""
+    if task is None or (caller is not None and task.key != caller):
+        raise not_found(task_id)
+    return task

@@ -1,0 +1,77 @@
+"""The options of a task: those settings that are the client's to choose."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, get_args
+
+from facefusion_runner import loading
+from facefusion_runner.errors import ConfigError
+from facefusion_runner.loading import Loaded, Origin
+from facefusion_runner.settings import (
+    Blending,
+    Encoding,
+    Faces,
+    Networks,
+    ServiceSettings,
+    Settings,
+    Stretch,
+)
+
+VideoFormat = Literal["mp4", "mov", "mkv", "webm"]
+PictureFormat = Literal["jpg", "png", "webp"]
+
+OUTPUT_FORMATS: Final[dict[str, tuple[str, ...]]] = {
+    "video": get_args(VideoFormat),
+    "picture": get_args(PictureFormat),
+}
+"""The endings an output may have, by the target's kind."""
+
+_SECTIONS: Final = (Stretch, Faces, Networks, Blending, Encoding)
+_FILES: Final = frozenset({"reference"})
+"""Settings of these sections that are parts of the request, not options."""
+
+NAMES: Final = (
+    *(name for section in _SECTIONS for name in section.model_fields if name not in _FILES),
+    "visible_label",
+    "consent",
+)
+
+
+def read(
+    text: str, loaded: Loaded[ServiceSettings], reference: str | None
+) -> tuple[dict[str, Any], str | None]:
+    """The options as they were written, and the output's format where one was named.
+
+    `reference` is the path of that part. Raises ConfigError that names the first that is wrong, alone or
+    together with the service's own settings.
+    """
+    options = loading.read_object(text, (*NAMES, "output_format"), "options")
+    output_format = options.pop("output_format", None)
+    known = [ending for endings in OUTPUT_FORMATS.values() for ending in endings]
+    if output_format is not None and output_format not in known:
+        shown = loading.shown(output_format)
+        raise ConfigError(f"options: output_format = {shown}: must be one of {', '.join(known)}")
+    origins = {name: loaded.origins[name] for name in Settings.model_fields}
+    for name, value in options.items():
+        origins[name] = Origin("option", name, value)
+    if reference is not None:
+        origins["reference"] = Origin("option", "reference", reference)
+    loading.check(origins, loaded.config, Settings)
+    return options, output_format
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the options, for OpenAPI."""
+    properties = Settings.model_json_schema()["properties"]
+    formats = {
+        "enum": [ending for endings in OUTPUT_FORMATS.values() for ending in endings],
+        "type": "string",
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            **{name: properties[name] for name in NAMES},
+            "output_format": {**formats, "description": "Default: as the target; mp4 for a GIF."},
+        },
+    }
