@@ -1,4 +1,4 @@
-# One image that swaps faces and clears up after itself.
+# One image that swaps faces, by itself or as a service, and clears up after itself.
 #
 #   docker build -t facefusion-runner .                                   NVIDIA GPU, CUDA from the base
 #   docker build -t facefusion-runner --build-arg VARIANT=cpu --build-arg BASE_IMAGE=debian:bookworm-slim .
@@ -81,11 +81,12 @@ RUN apt-get update \
  && groupadd --gid 10001 runner \
  && useradd --uid 10001 --gid 10001 --create-home --shell /usr/sbin/nologin runner \
 # Open to every user, so that --user with any id works; new named volumes take owner and mode from here.
- && install -d -o runner -g runner -m 1777 /models /work /tmp/facefusion/cache /var/lib/facefusion/sweeper
+ && install -d -o runner -g runner -m 1777 /data /models /work /tmp/facefusion/cache /var/lib/facefusion/sweeper
 COPY --from=dependencies /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
     CACHE_ROOT=/tmp/facefusion/cache \
+    DATA_ROOT=/data \
     MODEL_ROOT=/models \
     SWEEP_STATE_ROOT=/var/lib/facefusion/sweeper
 COPY --chmod=755 entrypoint.sh healthcheck.sh /
@@ -103,12 +104,13 @@ RUN --mount=from=package,source=/dist,target=/dist \
       /opt/venv/lib/python3*/site-packages/onnxruntime/capi/build_and_package_info.py) \
  && if [ "$found" != "$wanted" ]; then echo "ONNX Runtime is $found, not $wanted" >&2; exit 1; fi
 
-VOLUME ["/models"]
+VOLUME ["/models", "/data"]
+EXPOSE 8000
 WORKDIR /work
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/healthcheck.sh"]
 ENTRYPOINT ["/usr/bin/tini", "--", "/entrypoint.sh"]
-CMD ["--help"]
+CMD ["serve"]
 
 ARG VERSION=0.1.0
 ARG REVISION=unknown

@@ -2,6 +2,7 @@
 # What runs in the container, under tini. Around a task the task caches are swept: once before it starts, at the
 # times of SWEEP_SCHEDULE while it runs, and once more if it had to leave something. The exit code is the command's.
 #
+#   serve                 the service; it sweeps itself before it starts, for it knows which caches are awaited
 #   swap, demo            a task
 #   sweeper [ARGUMENTS]   one sweep, or `sweeper schedule`
 #   a program             any of the image, such as bash
@@ -27,6 +28,10 @@ main() {
     swap | demo)
       if asks_for_help "$@"; then run_only facefusion-runner "$@"; fi
       run_task facefusion-runner "$@"
+      ;;
+    serve)
+      if asks_for_help "$@"; then run_only facefusion-runner "$@"; fi
+      run_service facefusion-runner "$@"
       ;;
     sweeper)
       case ${2-} in crontab | -h | --help) ;; *) check && give_to_runner ;; esac
@@ -62,6 +67,19 @@ run_task() {
   exit "$code"
 }
 
+run_service() {
+  local code
+  check
+  give_to_runner
+  start_schedule
+  attend "$@"
+  code=$?
+  stop_schedule
+  # Caches of tasks that were cut short stay: the next start goes on from them.
+  if [ "$code" -le 128 ]; then last_sweep "$code"; fi
+  exit "$code"
+}
+
 as_root() {
   [ "$(id -u)" = 0 ]
 }
@@ -81,15 +99,16 @@ check() {
 }
 
 # Volumes and tmpfs mounts may belong to root. Only what is known to be a cache root is given away, and of its
-# content only the sweeper's own; a state folder only while it is empty.
+# content only the sweeper's own; the folders of sweeper and service only while they are empty.
 give_to_runner() {
   local path
   as_root || return 0
   for path in "$CACHE_ROOT" "$CACHE_ROOT/.ff-cache-root" "$CACHE_ROOT/.trash"; do
     if [ -O "$path" ]; then chown -h "$RUNNER:$RUNNER" "$path"; fi
   done
-  path=${SWEEP_STATE_ROOT-}
-  if [ -O "$path" ] && [ -z "$(ls -A "$path")" ]; then chown -h "$RUNNER:$RUNNER" "$path"; fi
+  for path in "${SWEEP_STATE_ROOT-}" "${DATA_ROOT-}"; do
+    if [ -O "$path" ] && [ -z "$(ls -A "$path")" ]; then chown -h "$RUNNER:$RUNNER" "$path"; fi
+  done
 }
 
 # Runs a program as the runner, passes signals on to it and returns its exit code. In the background bash hears

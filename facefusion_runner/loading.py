@@ -58,14 +58,17 @@ class Loaded(Generic[S]):
 
 
 def load_settings(
-    flags: Mapping[str, str | Sequence[str]], config: Path | None, environ: Mapping[str, str]
-) -> Loaded[Settings]:
+    flags: Mapping[str, str | Sequence[str]],
+    config: Path | None,
+    environ: Mapping[str, str],
+    kind: type[S],
+) -> Loaded[S]:
     """The settings in force.
 
     `flags` are keyed by the setting's name; `config` is a JSON file of one object. Raises `ConfigError`
     that names the first unknown or malformed setting as the user wrote it.
     """
-    return check(gather(flags, config, environ), config, Settings)
+    return check(gather(flags, config, environ, kind), config, kind)
 
 
 def gather(

@@ -278,7 +278,7 @@ class Service(BaseModel):
         str | None, *kinds.word("URL", "http:// or https:// with a host", r"https?://[^\s/?#]+(/[^\s?#]*)?")
     ] = Field(default=None, description="What links begin with. Default: as the request came.")
     shutdown_grace_seconds: Seconds = Field(
-        default=7.0,
+        default=5.0,
         description="After SIGTERM tasks may run on so long; the next start goes on with the rest.",
     )
     log_format: Annotated[Literal["auto", "text", "json"], *kinds.one_of("auto", "text", "json")] = Field(

@@ -17,10 +17,17 @@ compile() {
 }
 
 compile build "$@" - <<<hatchling
-compile cpu "$@" requirements/cpu.txt
-compile cuda --no-emit-package onnxruntime "$@" requirements/gpu.txt
+compile cpu "$@" - <<'EOF'
+./packaging/opencv-python-headless
+.[cpu,c2pa]
+EOF
+compile cuda --no-emit-package onnxruntime "$@" - <<'EOF'
+./packaging/onnxruntime-gpu[cuda]
+./packaging/opencv-python-headless
+.[gpu,c2pa]
+EOF
 compile gpu --no-emit-package onnxruntime "$@" - <<'EOF'
 ./packaging/onnxruntime-gpu
 ./packaging/opencv-python-headless
-.[gpu]
+.[gpu,c2pa]
 EOF

@@ -8,16 +8,21 @@ import sys
 import click
 
 from facefusion_runner.commands.libraries import imported
-from facefusion_runner.commands.options import EXIT_CODES
+from facefusion_runner.commands.options import epilog
 from facefusion_runner.errors import ConfigError
 
+EXAMPLES = (
+    "facefusion-runner keys new alice",
+    "facefusion-runner keys new alice >>keys.txt",
+)
 
-@click.group(epilog=EXIT_CODES)
+
+@click.group(epilog=epilog(*EXAMPLES))
 def keys() -> None:
     """Make API keys for the service."""
 
 
-@keys.command(epilog="\b\nExamples:\n  facefusion-runner keys new alice >>keys.txt\n")
+@keys.command(epilog=epilog("facefusion-runner keys new alice"))
 @click.argument("name")
 def new(name: str) -> None:
     """Make a key for NAME.

@@ -72,3 +72,26 @@ EXAMPLES = {
     "model_licenses_accepted": Example("mit,bsd-3", ("mit", "bsd-3"), "mit,b d", "licence ids"),
     "offline": Example("1", True, "online", "1/true/yes"),
 }
+
+SERVICE_EXAMPLES = {
+    "host": Example("::1", "::1", "a b", "auto, a name or an address"),
+    "port": Example("0", 0, "65536", "from 0 to 65535"),
+    "data_root": Example("/data/ff", Path("/data/ff"), "/d\n", "line break"),
+    "workers": Example("4", 4, "0", "from 1 to 64"),
+    "queue_limit": Example("10", 10, "none", "from 1 to 100000"),
+    "task_time_limit_seconds": Example("0", 0.0, "1h", "seconds as a number"),
+    "result_ttl_seconds": Example("3600", 3600.0, "-1", "seconds as a number"),
+    "link_ttl_seconds": Example("60", 60.0, "1m", "seconds as a number"),
+    "public_url": Example("https://a.b/c", "https://a.b/c", "ftp://a", "http:// or https://"),
+    "shutdown_grace_seconds": Example("25", 25.0, "soon", "seconds as a number"),
+    "log_format": Example("JSON", "json", "xml", "auto, text, json"),
+    "max_upload_bytes": Example("1000", 1000, "1G", "a whole number"),
+    "max_sources": Example("2", 2, "65", "from 1 to 64"),
+    "max_pixels": Example("1000000", 1_000_000, "0", "a whole number of at least 1"),
+    "max_duration_seconds": Example("60", 60.0, "1:00", "seconds as a number"),
+    "api_keys": Example(f"a:{'0' * 64}", (f"a:{'0' * 64}",), "a:1234", "NAME:SHA256"),
+    "api_keys_file": Example("keys.txt", Path("keys.txt"), "a\nb", "line break"),
+    "webhook_secret": Example("whsec_" + "A" * 32, "whsec_" + "A" * 32, "secret", "whsec_ and Base64"),
+    "webhook_allow_private": Example("yes", True, "maybe", "1/true/yes"),
+}
+"""Of the service, besides."""

@@ -13,6 +13,7 @@ import pytest
 from facefusion_runner import doctor
 from facefusion_runner.doctor.check import Check
 from facefusion_runner.loading import load_settings
+from facefusion_runner.settings import Settings
 from tests.cli.conftest import REPOSITORY, Program
 
 NAMES = [
@@ -174,7 +175,7 @@ def test_a_check_that_breaks_does_not_hide_the_others(monkeypatch: pytest.Monkey
         return [Check("sound", "ok", "fine")]
 
     monkeypatch.setattr(doctor, "SUBJECTS", (broken, sound))
-    checks = list(doctor.examine(load_settings({}, None, {})))
+    checks = list(doctor.examine(load_settings({}, None, {}, Settings)))
     assert [check.state for check in checks] == ["fail", "ok"]
     assert checks[0].summary == "the check itself broke: OSError: disk gone"
     assert not doctor.can_swap(checks)
@@ -182,7 +183,6 @@ def test_a_check_that_breaks_does_not_hide_the_others(monkeypatch: pytest.Monkey
 
 def test_the_encoders_of_the_settings_are_those_of_the_writer() -> None:
     from facefusion_runner.media.encoders import ENCODERS
-    from facefusion_runner.settings import Settings
 
     for name in ENCODERS:
         assert Settings(video_encoder=name).video_encoder == name  # type: ignore[arg-type]

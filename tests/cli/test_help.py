@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 import pytest
 from click.testing import CliRunner
+from pydantic import BaseModel
 
 from facefusion_runner import __version__
 from facefusion_runner.commands.root import root
 from facefusion_runner.loading import flag
-from facefusion_runner.settings import SECTIONS
+from facefusion_runner.settings import SECTIONS, SERVICE_SECTIONS
 
 
 def commands(group: click.Group, *path: str) -> list[tuple[str, ...]]:
@@ -32,6 +33,9 @@ def test_all_commands_are_there() -> None:
     assert set(COMMANDS) == {
         ("demo",),
         ("swap",),
+        ("serve",),
+        ("keys",),
+        ("keys", "new"),
         ("doctor",),
         ("config",),
         ("models",),
@@ -53,7 +57,7 @@ def test_help_has_an_example_the_precedence_and_the_exit_codes(path: tuple[str, 
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in COMMANDS if path not in (("models",), ("audit",))], ids=" ".join
+    "path", [path for path in COMMANDS if path not in (("models",), ("audit",), ("keys",))], ids=" ".join
 )
 def test_the_examples_parse(path: tuple[str, ...]) -> None:
     start = f"    facefusion-runner {' '.join(path)}"
@@ -67,10 +71,14 @@ def test_the_examples_parse(path: tuple[str, ...]) -> None:
         command.make_context(path[-1], line.removeprefix(start).split())
 
 
-@pytest.mark.parametrize("command", ["swap", "config"])
-def test_every_setting_is_in_the_help_below_its_section(command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "sections"), [("swap", SECTIONS), ("config", SECTIONS), ("serve", SERVICE_SECTIONS)]
+)
+def test_every_setting_is_in_the_help_below_its_section(
+    command: str, sections: tuple[type[BaseModel], ...]
+) -> None:
     text = help_of(command)
-    for section in SECTIONS:
+    for section in sections:
         _, found, below = text.partition(f"\n{section.__doc__}:\n")
         assert found
         shown = below.split("\n\n")[0]

@@ -16,12 +16,12 @@ from facefusion_runner.errors import (
     RunnerError,
 )
 from facefusion_runner.models.families import families
-from facefusion_runner.settings import Settings
+from facefusion_runner.settings import ServiceSettings
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+@pytest.mark.parametrize("name", sorted(ServiceSettings.model_fields))
 def test_every_setting_is_explained(name: str) -> None:
     assert f"`{name.upper()}`" in README
 
@@ -29,7 +29,7 @@ def test_every_setting_is_explained(name: str) -> None:
 def test_no_setting_is_explained_that_does_not_exist() -> None:
     table = README.split("## Configuration")[1].split("## Installation")[0]
     named = set(re.findall(r"`([A-Z][A-Z_]+)(?:=[a-z]+)?`", table)) - {"CACHE_SHARED"}
-    assert named <= {name.upper() for name in Settings.model_fields}
+    assert named <= {name.upper() for name in ServiceSettings.model_fields}
 
 
 @pytest.mark.parametrize("role", ["detector", "encoder", "generator"])

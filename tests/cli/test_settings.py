@@ -14,33 +14,37 @@ from hypothesis import strategies as st
 from facefusion_runner import values
 from facefusion_runner.errors import ConfigError
 from facefusion_runner.loading import Level, Loaded, flag, load_settings
-from facefusion_runner.settings import SECTIONS, Settings
-from tests.cli.setting_values import EXAMPLES
+from facefusion_runner.settings import SECTIONS, SERVICE_SECTIONS, Files, ServiceSettings, Settings
+from tests.cli.setting_values import EXAMPLES, SERVICE_EXAMPLES
 
+ALL_EXAMPLES = {**EXAMPLES, **SERVICE_EXAMPLES}
 LEVELS: tuple[Level, ...] = ("flag", "config", "environment")
 
 
-def load_at(level: Level, name: str, text: object, tmp_path: Path) -> Loaded:
+def load_at(level: Level, name: str, text: object, tmp_path: Path) -> Loaded[ServiceSettings]:
     config = tmp_path / "task.json"
     config.write_text(json.dumps({name: text} if level == "config" else {}))
     flags = {name: str(text)} if level == "flag" else {}
     environ = {name.upper(): str(text)} if level == "environment" else {}
-    return load_settings(flags, config, environ)
+    return load_settings(flags, config, environ, ServiceSettings)
 
 
 def load_json(tmp_path: Path, text: str) -> Settings:
     config = tmp_path / "task.json"
     config.write_text(text, "utf-8")
-    return load_settings({}, config, {}).settings
+    return load_settings({}, config, {}, Settings).settings
 
 
 def test_every_setting_has_an_example_and_is_in_one_section() -> None:
     assert set(EXAMPLES) == set(Settings.model_fields)
     assert sorted(name for section in SECTIONS for name in section.model_fields) == sorted(EXAMPLES)
+    assert set(ALL_EXAMPLES) == set(ServiceSettings.model_fields)
+    in_service = [name for section in (Files, *SERVICE_SECTIONS) for name in section.model_fields]
+    assert sorted(in_service) == sorted(ALL_EXAMPLES)
 
 
 def test_defaults_are_those_of_the_documentation() -> None:
-    settings = load_settings({}, None, {}).settings
+    settings = load_settings({}, None, {}, Settings).settings
     documented = {
         "auto_clear_cache": True,
         "cache_ttl_seconds": 300,
@@ -65,10 +69,10 @@ def test_defaults_are_those_of_the_documentation() -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", ALL_EXAMPLES)
 def test_a_setting_means_the_same_at_every_level(name: str, level: Level, tmp_path: Path) -> None:
-    loaded = load_at(level, name, EXAMPLES[name].text, tmp_path)
-    assert getattr(loaded.settings, name) == EXAMPLES[name].value
+    loaded = load_at(level, name, ALL_EXAMPLES[name].text, tmp_path)
+    assert getattr(loaded.settings, name) == ALL_EXAMPLES[name].value
     assert loaded.origins[name].level == level
     spelling = {"flag": flag(name), "config": name, "environment": name.upper()}[level]
     assert loaded.origins[name].name == spelling
@@ -76,29 +80,29 @@ def test_a_setting_means_the_same_at_every_level(name: str, level: Level, tmp_pa
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", ALL_EXAMPLES)
 def test_a_malformed_value_is_one_line_with_name_value_and_what_is_allowed(
     name: str, level: Level, tmp_path: Path
 ) -> None:
-    refused = EXAMPLES[name].refused
+    refused = ALL_EXAMPLES[name].refused
     with pytest.raises(ConfigError) as caught:
         load_at(level, name, refused, tmp_path)
     line = str(caught.value)
     spelling = {"flag": f"{flag(name)} ", "config": f"{name} = ", "environment": f"{name.upper()}="}[level]
     assert f"{spelling}{refused!r}: must" in line
-    assert EXAMPLES[name].allowed in line
+    assert ALL_EXAMPLES[name].allowed in line
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "cache_root"])
+@pytest.mark.parametrize("name", [name for name in ALL_EXAMPLES if name != "cache_root"])
 @pytest.mark.parametrize("level", LEVELS)
 def test_an_empty_value_is_the_default(name: str, level: Level, tmp_path: Path) -> None:
-    assert getattr(load_at(level, name, "", tmp_path).settings, name) == getattr(Settings(), name)
+    assert getattr(load_at(level, name, "", tmp_path).settings, name) == getattr(ServiceSettings(), name)
 
 
 def test_an_empty_flag_takes_a_setting_of_the_environment_back() -> None:
     environ = {"CACHE_ARTIFACTS": "frames"}
-    assert load_settings({"cache_artifacts": ""}, None, environ).settings.cache_artifacts == ()
+    assert load_settings({"cache_artifacts": ""}, None, environ, Settings).settings.cache_artifacts == ()
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -111,7 +115,7 @@ def test_flag_beats_json_beats_environment_beats_default(tmp_path: Path) -> None
     config = tmp_path / "task.json"
     config.write_text('{"detect_size": 512, "quality": 50}')
     environ = {"DETECT_SIZE": "256", "QUALITY": "40", "DETECT_EVERY": "3"}
-    loaded = load_settings({"detect_size": "1024"}, config, environ)
+    loaded = load_settings({"detect_size": "1024"}, config, environ, Settings)
     found = {
         name: (getattr(loaded.settings, name), loaded.origins[name].level)
         for name in ("detect_size", "quality", "detect_every", "pixel_boost")
@@ -125,11 +129,11 @@ def test_flag_beats_json_beats_environment_beats_default(tmp_path: Path) -> None
 
 
 def test_a_lower_value_that_is_not_used_is_not_judged() -> None:
-    assert load_settings({"fps": "25"}, None, {"FPS": "nonsense"}).settings.fps == 25
+    assert load_settings({"fps": "25"}, None, {"FPS": "nonsense"}, Settings).settings.fps == 25
 
 
 def test_the_environment_knows_upper_case_names_only() -> None:
-    assert load_settings({}, None, {"quality": "40", "Quality": "41"}).settings.quality is None
+    assert load_settings({}, None, {"quality": "40", "Quality": "41"}, Settings).settings.quality is None
 
 
 def test_json_values_may_have_their_own_kinds(tmp_path: Path) -> None:
@@ -180,25 +184,25 @@ def test_a_mistake_in_the_json_is_one_short_line(text: str, part: str, tmp_path:
 
 def test_a_config_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.json.*No such file"):
-        load_settings({}, tmp_path / "nowhere.json", {})
+        load_settings({}, tmp_path / "nowhere.json", {}, Settings)
     with pytest.raises(ConfigError, match="cannot be read"):
-        load_settings({}, tmp_path, {})
+        load_settings({}, tmp_path, {}, Settings)
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not usable JSON"):
-        load_settings({}, tmp_path / "binary.json", {})
+        load_settings({}, tmp_path / "binary.json", {}, Settings)
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "task.json").write_bytes(b"\xef\xbb\xbf" + b'{"quality": 7}')
-    assert load_settings({}, tmp_path / "task.json", {}).settings.quality == 7
+    assert load_settings({}, tmp_path / "task.json", {}, Settings).settings.quality == 7
 
 
 def test_several_sources_in_the_environment_are_separated_like_a_path() -> None:
-    assert load_settings({}, None, {"SOURCE": "a.jpg:b.jpg:"}).settings.source == (
+    assert load_settings({}, None, {"SOURCE": "a.jpg:b.jpg:"}, Settings).settings.source == (
         Path("a.jpg"),
         Path("b.jpg"),
     )
-    assert load_settings({"source": ("a:b.jpg", "c.jpg")}, None, {}).settings.source == (
+    assert load_settings({"source": ("a:b.jpg", "c.jpg")}, None, {}, Settings).settings.source == (
         Path("a:b.jpg"),
         Path("c.jpg"),
     )
@@ -206,7 +210,7 @@ def test_several_sources_in_the_environment_are_separated_like_a_path() -> None:
 
 def test_nul_is_refused_in_paths() -> None:
     with pytest.raises(ConfigError, match=r"--target 'a\\x00b': must not hold"):
-        load_settings({"target": "a\0b"}, None, {})
+        load_settings({"target": "a\0b"}, None, {}, Settings)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +230,7 @@ def test_settings_that_do_not_fit_together_are_named_as_written(
     flags: dict[str, str], environ: dict[str, str], line: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_settings(flags, None, environ)
+        load_settings(flags, None, environ, Settings)
     assert str(caught.value).startswith(line)
 
 
@@ -235,24 +239,24 @@ def test_a_model_root_linked_into_the_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to(tmp_path / "cache" / "models")
     environ = {"MODEL_ROOT": str(tmp_path / "models"), "CACHE_ROOT": str(tmp_path / "cache")}
     with pytest.raises(ConfigError, match=r"MODEL_ROOT \(.*\) must not lie inside CACHE_ROOT \(.*\)"):
-        load_settings({}, None, environ)
+        load_settings({}, None, environ, Settings)
 
 
 @pytest.mark.parametrize("text", ["0 * * * *", "*/5 1-3 * * mon", "@hourly"])
 def test_a_schedule_that_comes_again_is_accepted(text: str) -> None:
-    load_settings({}, None, {"SWEEP_SCHEDULE": text}).check_schedule()
+    load_settings({}, None, {"SWEEP_SCHEDULE": text}, Settings).check_schedule()
 
 
 @pytest.mark.parametrize("text", ["61 * * * *", "* * * *", "* * * * * *", "@every 1h", "@reboot", "soon"])
 def test_a_bad_schedule_names_the_variable_and_what_is_allowed(text: str) -> None:
     with pytest.raises(ConfigError, match=r"SWEEP_SCHEDULE='.*': must be a cron expression of five fields"):
-        load_settings({}, None, {"SWEEP_SCHEDULE": text}).check_schedule()
+        load_settings({}, None, {"SWEEP_SCHEDULE": text}, Settings).check_schedule()
 
 
 @pytest.mark.parametrize("word", sorted(values.TRUE | values.FALSE))
 def test_booleans_are_read_in_any_case(word: str) -> None:
     for text in (word, word.upper(), word.title(), f"  {word}\t"):
-        assert load_settings({}, None, {"OFFLINE": text}).settings.offline is (word in values.TRUE)
+        assert load_settings({}, None, {"OFFLINE": text}, Settings).settings.offline is (word in values.TRUE)
 
 
 @limits(deadline=None)

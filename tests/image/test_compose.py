@@ -16,6 +16,7 @@ import pytest
 
 from tests.image.conftest import REPOSITORY
 
+NAMES = ("service", "swap")
 FILES = ("docker-compose.yml", "docker-compose.gpu.yml")
 
 
@@ -41,11 +42,11 @@ def compose(project: Path, *arguments: str, **env: str) -> subprocess.CompletedP
     )
 
 
-def service(project: Path, *files: str) -> dict[str, Any]:
-    options = [option for name in files for option in ("--file", name)]
-    result = compose(project, *options, "config", "--format", "json")
+def service(project: Path, name: str, *files: str) -> dict[str, Any]:
+    options = [option for file in files for option in ("--file", file)]
+    result = compose(project, "--profile", "swap", *options, "config", "--format", "json")
     assert result.returncode == 0, result.stderr
-    return dict(json.loads(result.stdout)["services"]["swap"])
+    return dict(json.loads(result.stdout)["services"][name])
 
 
 def size(text: str) -> int:
@@ -54,29 +55,38 @@ def size(text: str) -> int:
     return int(number[:-1]) * {"m": 2**20, "g": 2**30}[number[-1]]
 
 
-def test_the_service_may_do_little(project: Path) -> None:
-    swap = service(project, "docker-compose.yml")
-    assert swap["user"] == "10001:10001"
-    assert swap["read_only"] is True
-    assert swap["cap_drop"] == ["ALL"]
-    assert swap["security_opt"] == ["no-new-privileges:true"]
-    assert swap["pids_limit"] > 0
-    assert "deploy" not in swap
+@pytest.mark.parametrize("name", NAMES)
+def test_a_container_may_do_little(project: Path, name: str) -> None:
+    found = service(project, name, "docker-compose.yml")
+    assert found["user"] == "10001:10001"
+    assert found["read_only"] is True
+    assert found["cap_drop"] == ["ALL"]
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert found["pids_limit"] > 0
+    assert "deploy" not in found
 
 
-def test_all_tmpfs_mounts_together_are_well_below_the_memory_limit(project: Path) -> None:
-    swap = service(project, "docker-compose.yml")
-    assert any(mount.startswith("/tmp/facefusion/cache:") for mount in swap["tmpfs"])
-    assert sum(map(size, swap["tmpfs"])) <= int(swap["mem_limit"]) / 2
+@pytest.mark.parametrize("name", NAMES)
+def test_all_tmpfs_mounts_together_are_well_below_the_memory_limit(project: Path, name: str) -> None:
+    found = service(project, name, "docker-compose.yml")
+    assert any(mount.startswith("/tmp/facefusion/cache:") for mount in found["tmpfs"])
+    assert sum(map(size, found["tmpfs"])) <= int(found["mem_limit"]) / 2
 
 
-def test_the_gpu_file_adds_the_gpu_and_keeps_the_rest(project: Path) -> None:
-    swap, plain = service(project, *FILES), service(project, "docker-compose.yml")
-    (device,) = swap["deploy"]["resources"]["reservations"]["devices"]
+def test_the_service_is_published_to_this_machine_only(project: Path) -> None:
+    (port,) = service(project, "service", "docker-compose.yml")["ports"]
+    assert (port["host_ip"], port["target"]) == ("127.0.0.1", 8000)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gpu_file_adds_the_gpu_and_keeps_the_rest(project: Path, name: str) -> None:
+    found, plain = service(project, name, *FILES), service(project, name, "docker-compose.yml")
+    (device,) = found["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], "gpu" in device["capabilities"]) == ("nvidia", True)
-    assert swap["environment"]["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility,video"
+    assert found["environment"]["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility,video"
     kept = ("user", "read_only", "cap_drop", "security_opt", "pids_limit", "mem_limit", "tmpfs", "volumes")
-    assert {name: swap[name] for name in kept} == {name: plain[name] for name in kept}
+    assert {name: found[name] for name in kept} == {name: plain[name] for name in kept}
+    assert found["environment"].items() >= plain["environment"].items()
 
 
 def test_it_swaps_from_in_to_out(image: str, media: Path, project: Path) -> None:

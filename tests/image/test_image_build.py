@@ -45,9 +45,10 @@ def test_it_says_what_it_is(config: dict[str, Any]) -> None:
     assert labels["description"]
 
 
-def test_models_are_a_volume_and_the_state_lies_outside_the_cache(config: dict[str, Any]) -> None:
+def test_models_and_data_are_volumes_and_the_state_lies_outside_the_cache(config: dict[str, Any]) -> None:
     environment = dict(pair.split("=", 1) for pair in config["Env"])
-    assert list(config["Volumes"]) == [environment["MODEL_ROOT"]] == ["/models"]
+    assert sorted(config["Volumes"]) == [environment["DATA_ROOT"], environment["MODEL_ROOT"]]
+    assert (environment["DATA_ROOT"], environment["MODEL_ROOT"]) == ("/data", "/models")
     assert environment["CACHE_ROOT"] == "/tmp/facefusion/cache"
     assert environment["SWEEP_STATE_ROOT"] == "/var/lib/facefusion/sweeper"
 

@@ -16,8 +16,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from facefusion_runner import cores
 from facefusion_runner.errors import ConfigError, DeviceError, ModelError, RunnerError
-from facefusion_runner.models import runtime, session
+from facefusion_runner.models import runtime
 from facefusion_runner.models.catalog import ModelEntry
 from facefusion_runner.models.session import SessionFactory
 
@@ -277,7 +278,7 @@ def test_a_control_groups_quota_limits_the_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, threads: int
 ) -> None:
     (tmp_path / "cpu.max").write_text(text)
-    monkeypatch.setattr(session, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(cores, "CPU_QUOTA", tmp_path / "cpu.max")
     assert SessionFactory("cpu").threads == threads
     assert SessionFactory("cpu", threads=3).threads == 3
 

@@ -17,6 +17,7 @@ from facefusion_runner.models.catalog import Catalog
 from facefusion_runner.models.session import SessionFactory
 from facefusion_runner.models.store import ModelStore
 from facefusion_runner.pipeline.networks import NetworkLoader, Networks
+from facefusion_runner.settings import Settings
 from training.data.labels import Labels
 from training.data.public_models import PublicModels
 from training.detector import evaluate as detector
@@ -99,7 +100,9 @@ def main(
 
 def _networks(generator: str) -> Networks:
     """The networks that a swap opens where nothing was downloaded."""
-    settings = load_settings({"generator": generator, "offline": "true", "device": "cpu"}, None, {}).settings
+    settings = load_settings(
+        {"generator": generator, "offline": "true", "device": "cpu"}, None, {}, Settings
+    ).settings
     catalog = Catalog.load(settings.model_root)
     store = ModelStore(settings.model_root, catalog, offline=True)
     return NetworkLoader(settings, catalog, store, SessionFactory("cpu", threads=2)).open()
