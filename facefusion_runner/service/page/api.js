@@ -20,7 +20,8 @@ export class Failure extends Error {
     super((said ?? `The service answered with the status ${status}.`) + wait);
     this.status = status;
     this.code = error?.code ?? null;
-    this.detail = error?.detail ?? null;
+    /** The service's own words. */
+    this.said = error?.message ?? "";
     this.retryAfter = retryAfter;
   }
 }

@@ -64,7 +64,8 @@ export function offerModels(models) {
     const there = models.filter((model) => model.role === place.dataset.role && model.state === "present");
     const select = place.querySelector("select");
     const others = there.filter((model) => place.dataset.role !== "generator" || model.id !== "mesh");
-    select.append(...others.map((model) => new Option(model.commercial ? model.id : `${model.id} (not commercial)`, model.id)));
+    const nameOf = (model) => (model.commercial ? model.id : `${model.id} (not commercial)`);
+    select.append(...others.map((model) => new Option(nameOf(model), model.id)));
     place.hidden = there.length < 2;
   }
 }

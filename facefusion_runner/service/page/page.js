@@ -10,9 +10,9 @@ import { Sources } from "./sources.js";
 import { Stage } from "./stage.js";
 import { Target } from "./target.js";
 import { Tasks } from "./tasks.js";
-import { clock, isOver, secondsOf } from "./words.js";
+import { clock, isOver, secondsOf, sentence, withNames } from "./words.js";
 
-/** What was sent for the tasks of this page's life, by task id: the file, where its part begins, where a face is. */
+/** What was sent for the tasks of this page's life, by task id. See `Stage.ended`. */
 const originals = new Map();
 
 /** The task in view, and what ends the following of it. */
@@ -46,7 +46,8 @@ byId("delete").addEventListener("click", () => remove(current.task));
 byId("close").addEventListener("click", close);
 byId("original").addEventListener("change", ({ target: input }) => {
   const { task } = current;
-  originals.set(task.id, { file: input.files[0], start: secondsOf(String(task.options.trim_start ?? 0)) || 0, middle: 0.5 });
+  const start = secondsOf(String(task.options.trim_start ?? 0)) || 0;
+  originals.set(task.id, { file: input.files[0], sources: [], start, middle: 0.5 });
   input.value = "";
   stage.ended(task, originals.get(task.id));
 });
@@ -94,7 +95,7 @@ async function submit() {
   forgetAddress();
   const mine = current;
   const { file, shown } = target;
-  const original = { file, start: options.part().start ?? 0, middle: people.middle };
+  const original = { file, sources: sources.files, start: options.part().start ?? 0, middle: people.middle };
   const onSent = (share) => {
     byId("go").textContent = share < 1 ? `Sending, ${Math.floor(share * 100)} %` : "Sent";
     if (current === mine) stage.sending(shown, share);
@@ -114,7 +115,7 @@ async function submit() {
     watch(task);
   } catch (failure) {
     if (current === mine) showTargetAgain();
-    if (failure.name !== "AbortError") complain(failure);
+    if (failure.name !== "AbortError") complain(failure, original);
   } finally {
     sending = null;
     byId("go").disabled = false;
@@ -137,13 +138,18 @@ function formOf() {
 }
 
 /** Says why the service refused, near what it refused. */
-function complain(failure) {
-  const about = `${failure.code} ${failure.message}`;
-  const place = failure.status === 413 || /\btarget\b/i.test(about)
-    ? "target"
-    : /\bsource\b/i.test(about) ? "source" : "form";
-  say(`${place}-problem`, failure.message);
-  (place === "form" ? byId("go") : byId(place)).focus();
+function complain(failure, original) {
+  const place = placeOf(failure);
+  const named = withNames(failure.said, original);
+  say(`${place}-problem`, named === failure.said ? failure.message : sentence(named));
+  if (place === "options") byId("options").open = true;
+  byId({ form: "go", options: "options-summary" }[place] ?? place).focus();
+}
+
+function placeOf({ status, code, message }) {
+  if (code === "bad_configuration" || /^the (start|end) of\b/i.test(message)) return "options";
+  if (status === 413 || /\btarget\b/i.test(message)) return "target";
+  return /\bsource\b/i.test(message) ? "source" : "form";
 }
 
 /** Follows a task and shows it after every change. */

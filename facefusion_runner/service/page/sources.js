@@ -61,7 +61,8 @@ export class Sources {
     list.replaceChildren(...this.#chosen.map((source) => this.#tile(source)));
     const some = this.#chosen.length > 0;
     byId("source-step").classList.toggle("filled", some);
-    byId("source-invite").textContent = some ? (this.#limits.max_sources === 1 ? "Change" : "Add another") : "Choose a picture of a face";
+    const more = this.#limits.max_sources === 1 ? "Change" : "Add another";
+    byId("source-invite").textContent = some ? more : "Choose a picture of a face";
     const noted = this.#chosen.filter(({ note }) => note);
     byId("source-hint").textContent = noted.length
       ? noted.map(({ file, note }) => `${file.name}: ${note}`).join(" ")

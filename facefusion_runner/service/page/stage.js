@@ -3,7 +3,7 @@
 import { own } from "./api.js";
 import { byId, element, say } from "./dom.js";
 import { addressOf, show, sizeOf, typeOf } from "./media.js";
-import { factsOf, progressOf, stateOf } from "./words.js";
+import { factsOf, progressOf, sentence, stateOf, withNames } from "./words.js";
 
 /** Shows or hides parts by their ids. */
 const only = (ids, shown) => ids.forEach((id) => (byId(id).hidden = !shown));
@@ -61,7 +61,12 @@ export class Stage {
     if (task.preview_url) this.#look(task.preview_url, frames ?? 0);
   }
 
-  /** A task that has ended. @param {?{file: File, start: number, middle: number}} original what was sent */
+  /**
+   * A task that has ended.
+   *
+   * @param {?{file: File, sources: File[], start: number, middle: number}} original what was sent: the target,
+   *   the pictures of the face, the second at which the wanted part begins, where a face is from 0 at the left to 1
+   */
   async ended(task, original) {
     const turn = this.#turn;
     if (task.state !== "succeeded") {
@@ -70,7 +75,8 @@ export class Stage {
       this.#begin("ended");
       this.#layers(shown, null, [task.target.width, task.target.height]);
       this.#summary(task, "");
-      say("stage-problem", task.error?.message ?? "");
+      const message = task.error?.message ?? "";
+      say("stage-problem", message && sentence(original ? withNames(message, original) : message));
       return;
     }
     const [before, after] = await Promise.all([
@@ -129,7 +135,7 @@ export class Stage {
   #summary(task, facts) {
     this.#title(stateOf(task));
     byId("facts").textContent = facts;
-    byId("warnings").replaceChildren(...task.warnings.map((text) => element("li", { textContent: text })));
+    byId("warnings").replaceChildren(...task.warnings.map((text) => element("li", { textContent: sentence(text) })));
     only(["bar", "delete", "close"], true);
   }
 

@@ -110,6 +110,12 @@ export function ago(text) {
   return format.format(-Math.floor(seconds / 86400), "day");
 }
 
+/** A message of the service with the files' own names instead of `source-1` and `target`. */
+export function withNames(message, { sources, file }) {
+  const source = (said, number) => sources[number - 1]?.name ?? said;
+  return message.replaceAll(/\bsource-(\d+)/g, source).replaceAll(/(?<!\b(?:the|a) )\btarget\b/g, () => file.name);
+}
+
 /** A message of the service as a sentence. */
 export function sentence(message) {
   const text = message.trim();
