@@ -27,7 +27,7 @@ export class Compare {
   /** Uncovers the result once, from the right to `rest`, where a face is half old and half new. */
   begin(rest) {
     cancelAnimationFrame(this.#moving);
-    const end = 100 * Math.min(0.9, Math.max(0.1, rest));
+    const end = 100 * Math.min(0.95, Math.max(0.05, rest));
     if (calm()) return place(end);
     const start = performance.now();
     const step = (now) => {
