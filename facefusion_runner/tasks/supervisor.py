@@ -300,7 +300,8 @@ def task_settings(
     reference = None if request.reference is None else str(folder / request.reference)
     return {
         **common_settings(loaded),
-        **request.options,
+        # The output's format is an option of the service; a task has it in its output's name.
+        **{name: value for name, value in request.options.items() if name in Settings.model_fields},
         **grace,
         "threads": threads,
         "task_id": task.id,
