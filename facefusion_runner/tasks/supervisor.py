@@ -189,7 +189,7 @@ class Supervisor:
 
         def on_event(event: Event) -> None:
             if event["event"] == "progress":
-                running.progress = {name: value for name, value in event.items() if name != "event"}
+                running.report({name: value for name, value in event.items() if name != "event"})
             elif event["event"] == "warning" and event["message"] not in running.warnings:
                 running.warnings.append(event["message"])
             elif event["event"] == "device":
