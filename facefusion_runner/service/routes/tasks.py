@@ -273,8 +273,9 @@ async def result(
         stat_result=status,
         headers={"Cache-Control": "private, no-cache"},
     )
-    if request.headers.get("if-none-match") in (answer.headers["etag"], "*"):
-        return Response(status_code=304, headers={"ETag": answer.headers["etag"]})
+    if _is_known(request, answer.headers["etag"]):
+        kept = {name: answer.headers[name] for name in ("etag", "cache-control")}
+        return Response(status_code=304, headers=kept)
     return answer
 
 
@@ -306,6 +307,12 @@ async def preview(
     except OSError:
         raise ApiError(404, "not_found", f"task {task.id} has no preview now") from None
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
+def _is_known(request: Request, tag: str) -> bool:
+    """Whether If-None-Match names the tag (RFC 9110, 13.1.2; a weak tag is as good)."""
+    known = [name.strip().removeprefix("W/") for name in request.headers.get("if-none-match", "").split(",")]
+    return tag in known or known == ["*"]
 
 
 async def _linked(
