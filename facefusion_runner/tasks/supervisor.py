@@ -167,7 +167,8 @@ class Supervisor:
             return
         await self._attend(slot, task, slot.worker)
         slot.tasks_done += 1
-        if slot.tasks_done >= RECYCLE_TASKS:
+        # After a signal the worker ends, though perhaps not this very moment.
+        if slot.cancelled or slot.timed_out or slot.tasks_done >= RECYCLE_TASKS:
             await self._dismiss(slot)
 
     @property
