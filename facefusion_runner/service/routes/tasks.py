@@ -391,8 +391,13 @@ async def _make(
             digest=digest,
             limit=context.settings.queue_limit,
         )
-    except BaseException:
+    except BaseException as error:
         await asyncio.to_thread(context.files.delete, task_id)
+        if isinstance(error, TaskExists) and idempotency is not None:
+            # The same request came twice at once, and the other was quicker.
+            earlier = await asyncio.to_thread(context.store.repeated, caller, idempotency, digest)
+            if earlier is not None:
+                return earlier, False
         raise
     return task, True
 
