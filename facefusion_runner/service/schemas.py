@@ -86,7 +86,7 @@ class Task(_Answer):
 
 class TaskPage(_Answer):
     tasks: list[Task] = Field(description="Newest first.")
-    next: str | None = Field(description="Give it as `before` for the next page; null on the last one.")
+    next: int | None = Field(description="Give it as `before` for the next page; null on the last one.")
 
 
 class FoundFace(_Answer):

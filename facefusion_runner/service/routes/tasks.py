@@ -153,14 +153,14 @@ async def index(
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[
-        str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="`next` of the page before.")
+        int | None, Query(ge=1, le=2**63 - 1, description="`next` of the page before.")
     ] = None,
 ) -> schemas.TaskPage:
     """The newest first; a key sees its own."""
-    tasks, more = await asyncio.to_thread(context.store.page, caller, state, limit, before)
+    tasks, following = await asyncio.to_thread(context.store.page, caller, state, limit, before)
     return schemas.TaskPage(
         tasks=[await shown(context, request, task) for task in tasks],
-        next=tasks[-1].id if more else None,
+        next=following,
     )
 
 
