@@ -91,7 +91,7 @@ _MEANINGS: Final = {
 
 
 def install(app: FastAPI) -> None:
-    """Every failure of the app ends in the envelope."""
+    """Every failure of the app ends in the envelope; `requests.RequestLog` sees to defects."""
 
     async def api_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ApiError)
@@ -116,15 +116,16 @@ def install(app: FastAPI) -> None:
         detail = [{"where": list(each["loc"]), "message": each["msg"]} for each in error.errors()]
         return _answer(request, 422, "bad_request", f"{where}: {first['msg']}", detail, {})
 
-    async def defect(request: Request, error: Exception) -> JSONResponse:
-        _log.error("defect", exc_info=error, request_id=request_id(request))
-        return _answer(request, 500, "defect", "this is a defect of facefusion-runner", None, {})
-
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(RunnerError, runner_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, validation_error)
-    app.add_exception_handler(Exception, defect)
+
+
+def defect(request: Request, error: Exception) -> JSONResponse:
+    """Of what nobody foresaw."""
+    _log.error("defect", exc_info=error, request_id=request_id(request))
+    return _answer(request, 500, "defect", "this is a defect of facefusion-runner", None, {})
 
 
 def request_id(request: Request) -> str:
