@@ -67,12 +67,14 @@ async def limits(context: InContext) -> schemas.Limits:
     )
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_model=schemas.Health, tags=["operation"], summary="Whether it is alive")
 async def healthz() -> schemas.Health:
     """Answers as long as the service runs."""
     return schemas.Health(status="ok")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_model=schemas.Readiness,
@@ -108,11 +110,13 @@ async def metrics(context: InContext) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/", include_in_schema=False)
 async def page() -> Response:
     return _page_file("index.html")
 
 
+@router.head("/page/{name}", include_in_schema=False)
 @router.get("/page/{name}", include_in_schema=False)
 async def page_file(name: str) -> Response:
     return _page_file(name)
