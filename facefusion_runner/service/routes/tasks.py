@@ -152,9 +152,7 @@ async def index(
     caller: Caller,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[
-        int | None, Query(ge=1, le=2**63 - 1, description="`next` of the page before.")
-    ] = None,
+    before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next` of the page before.")] = None,
 ) -> schemas.TaskPage:
     """The newest first; a key sees its own."""
     tasks, following = await asyncio.to_thread(context.store.page, caller, state, limit, before)
