@@ -112,10 +112,12 @@ def _still(path: Path, seconds: float, max_pixels: int) -> Picture:
     info = probe(path, max_pixels)
     if info.kind == "picture":
         return read_picture(path)
+    if info.duration is not None and seconds > info.duration:
+        raise InputError(f"time: {path} is {float(info.duration):g} s long and shows nothing at {seconds:g} s")
     with VideoReader(path, info, trim_start=Fraction(seconds).limit_denominator(1000)) as reader:
         frame = next(iter(reader), None)
         if frame is None:
-            raise InputError(f"{path} shows nothing at {seconds:g} s")
+            raise InputError(f"time: {path} shows nothing at {seconds:g} s")
         return square_pixels(frame.bgr, frame.pixel_aspect)
 
 

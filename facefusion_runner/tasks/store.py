@@ -125,7 +125,7 @@ class TaskStore:
     def page(
         self, key: str | None, state: State | None, limit: int, before: int | None
     ) -> tuple[list[Task], int | None]:
-        """The newest tasks of a key (None: all), and where those that follow begin: `before` of the next call.
+        """The newest tasks of a key (None: all), and `before` of the next call; None where no more follow.
 
         It is a place and no task, so that it stays good when tasks are deleted meanwhile.
         """
