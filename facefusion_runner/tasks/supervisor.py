@@ -159,7 +159,10 @@ class Supervisor:
             await self._dismiss(slot)
             slot.worker = await WorkerProcess.start(self._settings.device, self.threads)
         self._work.clear()
-        task = None if self._draining else await asyncio.to_thread(self._store.claim)
+        if self._draining:
+            # It was told so while the worker started; what would have woken it is cleared.
+            return
+        task = await asyncio.to_thread(self._store.claim)
         if task is None:
             waiting = asyncio.create_task(self._work.wait())
             await asyncio.wait([waiting], timeout=60)
