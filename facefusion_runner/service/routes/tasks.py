@@ -235,16 +235,25 @@ _RESULT: Final[dict[int | str, dict[str, Any]]] = {
     206: {"description": "The part asked for."},
     304: {"description": "It is what the client has."},
 }
+_HEAD: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "As GET says it, without the file."},
+    304: _RESULT[304],
+}
 
 
-@router.api_route(
+@router.head(
     "/{task_id}/result",
-    methods=["GET", "HEAD"],
+    response_class=Response,
+    responses={**_HEAD, **described(401, 403, 404, 409, 416, 422)},
+    dependencies=AUTHENTICATION,
+    summary="The result's size and type",
+)
+@router.get(
+    "/{task_id}/result",
     response_class=FileResponse,
     responses={**_RESULT, **described(401, 403, 404, 409, 416, 422)},
     dependencies=AUTHENTICATION,
     summary="The result",
-    operation_id="get_result",
 )
 async def result(
     request: Request,
