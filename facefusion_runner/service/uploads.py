@@ -23,7 +23,6 @@ from multipart import (
     PushMultipartParser,
     parse_options_header,
 )
-
 from starlette.requests import ClientDisconnect
 
 from facefusion_runner.errors import StorageError
