@@ -10,7 +10,6 @@ from typing import Any, Final, get_args
 import structlog
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from prometheus_client.core import Metric
 
 from facefusion_runner import __version__
@@ -99,7 +98,6 @@ def _make_app(lifespan: Any) -> FastAPI:
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        generate_unique_id_function=_operation_id,
         # "/v1/tasks/" is no other name of "/v1/tasks": the redirect would lose an upload.
         redirect_slashes=False,
     )
@@ -108,13 +106,6 @@ def _make_app(lifespan: Any) -> FastAPI:
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
-
-
-def _operation_id(route: APIRoute) -> str:
-    """`get_tasks_result`: what a generated client will call it."""
-    method = min(route.methods)
-    words = [word for word in route.path.split("/") if word and word != "v1"]
-    return "_".join([method.lower(), *(word.strip("{}") for word in words)])
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from facefusion_runner.errors import (
     RunnerError,
     StorageError,
 )
-from facefusion_runner.service import schemas
+from facefusion_runner.service import examples, schemas
 from facefusion_runner.tasks.store import IdempotencyConflict, QueueFull, TaskExists
 
 _log = structlog.get_logger(__name__)
@@ -70,7 +70,14 @@ def not_found(task_id: str) -> ApiError:
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The failures of a route, for OpenAPI."""
-    return {status: {"model": schemas.Error, "description": _MEANINGS[status]} for status in statuses}
+    return {
+        status: {
+            "model": schemas.Error,
+            "description": _MEANINGS[status],
+            "content": {"application/json": {"example": examples.error(status)}},
+        }
+        for status in statuses
+    }
 
 
 _MEANINGS: Final = {

@@ -113,9 +113,7 @@ def _still(path: Path, seconds: float, max_pixels: int) -> Picture:
     if info.kind == "picture":
         return read_picture(path)
     if info.duration is not None and seconds > info.duration:
-        raise InputError(
-            f"time: {path} is {float(info.duration):g} s long and shows nothing at {seconds:g} s"
-        )
+        raise InputError(f"time: {path} is {float(info.duration):g} s long; {seconds:g} s is after its end")
     with VideoReader(path, info, trim_start=Fraction(seconds).limit_denominator(1000)) as reader:
         frame = next(iter(reader), None)
         if frame is None:

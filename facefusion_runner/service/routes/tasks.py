@@ -16,7 +16,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from facefusion_runner.cache.task_id import new_task_id, valid_task_id
 from facefusion_runner.errors import ConsentError, PolicyError, StorageError
-from facefusion_runner.service import options, schemas
+from facefusion_runner.service import examples, options, schemas
 from facefusion_runner.service.access import AUTHENTICATION, Caller, given_key, require_own
 from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import Context, InContext
@@ -93,12 +93,22 @@ TaskIdInPath = schemas.TaskId
     status_code=202,
     response_model=schemas.Task,
     responses={
-        202: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Of the task."}}},
+        202: {
+            "headers": {
+                "Location": {"schema": {"type": "string"}, "description": "Of the task."},
+                "Idempotent-Replayed": {
+                    "schema": {"const": "true", "type": "string"},
+                    "description": "There where the same Idempotency-Key made the task before.",
+                },
+            },
+            "content": {"application/json": {"example": examples.QUEUED}},
+        },
         **described(400, 401, 408, 409, 413, 415, 422, 429, 503, 507),
     },
     openapi_extra=_BODY,
     dependencies=AUTHENTICATION,
     summary="Make a task",
+    operation_id="create_task",
 )
 async def create(
     request: Request,
@@ -145,6 +155,7 @@ async def create(
     responses=described(401, 422),
     dependencies=AUTHENTICATION,
     summary="List tasks",
+    operation_id="list_tasks",
 )
 async def index(
     request: Request,
@@ -176,6 +187,7 @@ Own = Annotated[Task, Depends(_own)]
     responses=described(401, 404, 422),
     dependencies=AUTHENTICATION,
     summary="One task",
+    operation_id="get_task",
 )
 async def get(request: Request, context: InContext, task: Own) -> schemas.Task:
     """State, progress, and when it has succeeded a link to its result."""
@@ -185,9 +197,13 @@ async def get(request: Request, context: InContext, task: Own) -> schemas.Task:
 @router.get(
     "/{task_id}/events",
     response_class=EventSourceResponse,
-    responses=described(401, 404, 422),
+    responses={
+        200: {"content": {"text/event-stream": {"example": examples.event(examples.RUNNING)}}},
+        **described(401, 404, 422),
+    },
     dependencies=AUTHENTICATION,
     summary="Watch a task",
+    operation_id="watch_task",
 )
 async def events(request: Request, context: InContext, task: Own) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events named `task`, each the whole task: now, at every change, and at its end."""
@@ -217,6 +233,7 @@ async def events(request: Request, context: InContext, task: Own) -> AsyncIterat
     responses=described(401, 404, 422),
     dependencies=AUTHENTICATION,
     summary="Cancel a task, or delete a finished one",
+    operation_id="delete_task",
 )
 async def delete(context: InContext, task: Own) -> None:
     """A queued or running task becomes `cancelled`; one that has ended is deleted with its result."""
@@ -247,6 +264,7 @@ _HEAD: Final[dict[int | str, dict[str, Any]]] = {
     responses={**_HEAD, **described(401, 403, 404, 409, 416, 422)},
     dependencies=AUTHENTICATION,
     summary="The result's size and type",
+    operation_id="head_result",
 )
 @router.get(
     "/{task_id}/result",
@@ -254,6 +272,7 @@ _HEAD: Final[dict[int | str, dict[str, Any]]] = {
     responses={**_RESULT, **described(401, 403, 404, 409, 416, 422)},
     dependencies=AUTHENTICATION,
     summary="The result",
+    operation_id="get_result",
 )
 async def result(
     request: Request,
@@ -298,6 +317,7 @@ async def result(
     },
     dependencies=AUTHENTICATION,
     summary="A look at a running task",
+    operation_id="get_preview",
 )
 async def preview(
     request: Request,
