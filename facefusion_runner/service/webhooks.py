@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import re
 import socket
 import time
 from typing import Any, Final
@@ -27,6 +28,7 @@ _FIRST_PAUSE: Final = 2.0
 """Seconds; each further pause is four times as long."""
 _TIMEOUT: Final = 10.0
 _AT_ONCE: Final = 16
+_HOST: Final = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 
 _log = structlog.get_logger(__name__)
 
@@ -69,6 +71,8 @@ class Webhooks:
             asked = httpx.URL(url)
         except (httpx.InvalidURL, UnicodeError) as error:
             raise InputError(f"webhook: {error}") from None
+        if not _HOST.fullmatch(asked.raw_host):
+            raise InputError(f"webhook: {asked.host[:80]!r} is the name of no host")
         if not self._allow_private and not _may_be_public(asked.host):
             raise InputError("webhook: its address is not public")
         return url
