@@ -36,7 +36,7 @@ from facefusion_runner.tasks.supervisor import Supervisor
 from facefusion_runner.tasks.task import Outcome, State, Task
 
 EXPIRY_SECONDS: Final = 30.0
-"""Between two looks for tasks whose time is over."""
+"""The most between two looks for tasks whose time is over."""
 
 _log = structlog.get_logger(__name__)
 
@@ -152,6 +152,7 @@ class _Observer:
 
 
 async def _expire(context: Context) -> None:
+    pause = min(EXPIRY_SECONDS, max(context.settings.result_ttl_seconds / 4, 1))
     while True:
         try:
             for task_id in await asyncio.to_thread(context.store.expired):
@@ -160,7 +161,7 @@ async def _expire(context: Context) -> None:
                     _log.info("task expired", task=task_id)
         except Exception:
             _log.exception("tasks cannot be expired")
-        await asyncio.sleep(EXPIRY_SECONDS)
+        await asyncio.sleep(pause)
 
 
 def _now(context: Context) -> Iterator[Metric]:

@@ -19,7 +19,7 @@ from facefusion_runner.errors import (
     RunnerError,
     StorageError,
 )
-from facefusion_runner.service import schemas
+from facefusion_runner.service import examples, schemas
 from facefusion_runner.tasks.store import IdempotencyConflict, QueueFull, TaskExists
 
 _log = structlog.get_logger(__name__)
@@ -70,7 +70,14 @@ def not_found(task_id: str) -> ApiError:
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The failures of a route, for OpenAPI."""
-    return {status: {"model": schemas.Error, "description": _MEANINGS[status]} for status in statuses}
+    return {
+        status: {
+            "model": schemas.Error,
+            "description": _MEANINGS[status],
+            "content": {"application/json": {"example": examples.error(status)}},
+        }
+        for status in statuses
+    }
 
 
 _MEANINGS: Final = {
@@ -91,7 +98,7 @@ _MEANINGS: Final = {
 
 
 def install(app: FastAPI) -> None:
-    """Every failure of the app ends in the envelope."""
+    """Every failure of the app ends in the envelope; `requests.RequestLog` sees to defects."""
 
     async def api_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ApiError)
@@ -116,15 +123,16 @@ def install(app: FastAPI) -> None:
         detail = [{"where": list(each["loc"]), "message": each["msg"]} for each in error.errors()]
         return _answer(request, 422, "bad_request", f"{where}: {first['msg']}", detail, {})
 
-    async def defect(request: Request, error: Exception) -> JSONResponse:
-        _log.error("defect", exc_info=error, request_id=request_id(request))
-        return _answer(request, 500, "defect", "this is a defect of facefusion-runner", None, {})
-
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(RunnerError, runner_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, validation_error)
-    app.add_exception_handler(Exception, defect)
+
+
+def defect(request: Request, error: Exception) -> JSONResponse:
+    """Of what nobody foresaw."""
+    _log.error("defect", exc_info=error, request_id=request_id(request))
+    return _answer(request, 500, "defect", "this is a defect of facefusion-runner", None, {})
 
 
 def request_id(request: Request) -> str:

@@ -24,7 +24,7 @@ class Keys:
 
     def __init__(self, entries: Iterable[str]) -> None:
         """`entries`: NAME:SHA256 in hexadecimal."""
-        self._digests = dict(entry.split(":") for entry in entries)
+        self._digests = [entry.split(":") for entry in entries]
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> Self:
@@ -38,7 +38,7 @@ class Keys:
         """The name of a key; takes the same time for every key that is wrong."""
         presented = digest(key)
         found = None
-        for name, known in self._digests.items():
+        for name, known in self._digests:
             if hmac.compare_digest(presented, known.lower()):
                 found = name
         return found
@@ -63,4 +63,7 @@ def _from_file(path: Path | None) -> list[str]:
     for number, entry in enumerate(entries, 1):
         if not re.fullmatch(API_KEY, entry):
             raise ConfigError(f"API_KEYS_FILE={path}: entry {number} is not NAME:SHA256")
+    if not entries:
+        # Taken as "no keys", it would let everybody in.
+        raise ConfigError(f"API_KEYS_FILE={path} holds no key; `facefusion-runner keys new NAME` makes one")
     return entries

@@ -10,8 +10,7 @@ from itsdangerous import Signer
 
 Purpose = Literal["result", "preview"]
 
-_STEP: Final = 600
-"""Seconds by which moments are rounded up, so that a link stays the same when it is asked for again."""
+_LONGEST_STEP: Final = 600
 
 
 class Links:
@@ -20,10 +19,13 @@ class Links:
     def __init__(self, secret: bytes, ttl: float) -> None:
         self._secret = secret
         self._ttl = ttl
+        # Moments are rounded up, so that a link stays the same for a while when it is asked for again; by a
+        # sixth of what it is good for at most, so that nobody has a link for much longer than was set.
+        self._step = max(int(min(_LONGEST_STEP, ttl / 6)), 1)
 
     def query(self, purpose: Purpose, task_id: str, until: float | None) -> tuple[str, int]:
         """The link's query, and when it ends; not after `until`, when the task is deleted."""
-        expires = int(-(-(time.time() + self._ttl) // _STEP) * _STEP)
+        expires = int(-(-(time.time() + self._ttl) // self._step) * self._step)
         if until is not None:
             expires = min(expires, int(until) + 1)
         return f"expires={expires}&signature={self._signature(purpose, task_id, expires)}", expires

@@ -37,6 +37,7 @@ def configure(log_format: Literal["auto", "text", "json"], level: str) -> None:
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
+    logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

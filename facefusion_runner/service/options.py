@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, Literal, get_args
 
 from facefusion_runner import loading
@@ -46,6 +47,10 @@ def read(
     together with the service's own settings.
     """
     options = loading.read_object(text, (*NAMES, "output_format"), "options")
+    try:
+        json.dumps(options, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ConfigError("options: not usable JSON: it holds half a surrogate pair") from None
     output_format = options.pop("output_format", None)
     known = [ending for endings in OUTPUT_FORMATS.values() for ending in endings]
     if output_format is not None and output_format not in known:

@@ -8,9 +8,11 @@ from typing import Final
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facefusion_runner.cache.task_id import new_task_id
+from facefusion_runner.service.errors import defect
 from facefusion_runner.service.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -58,6 +60,13 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, answer)
+        except Exception as error:
+            # Here, so that a defect's answer has an id and a place in the metrics like any other.
+            response = defect(Request(scope), error)
+            if status:
+                # Only a closed connection still tells the client that the answer is not whole.
+                raise
+            await response(scope, receive, answer)
         finally:
             route = getattr(scope.get("route"), "path", "")
             seconds = time.monotonic() - started

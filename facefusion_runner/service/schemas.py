@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from facefusion_runner.service import examples
 from facefusion_runner.tasks.task import State
 
 TaskId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["01KB0G5W7QZ5T2K8Q3D8YV9N4C"])]
@@ -14,6 +15,10 @@ TaskId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["01KB0
 
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+def _like(*found: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": list(found)})
 
 
 class ErrorDetail(_Answer):
@@ -62,6 +67,8 @@ class TaskResult(_Answer):
 
 
 class Task(_Answer):
+    model_config = _like(examples.FINISHED, examples.RUNNING)
+
     id: TaskId
     state: State
     created_at: datetime
@@ -85,8 +92,10 @@ class Task(_Answer):
 
 
 class TaskPage(_Answer):
+    model_config = _like(examples.PAGE)
+
     tasks: list[Task] = Field(description="Newest first.")
-    next: str | None = Field(description="Give it as `before` for the next page; null on the last one.")
+    next: int | None = Field(description="Give it as `before` for the next page; null on the last one.")
 
 
 class FoundFace(_Answer):
@@ -102,6 +111,8 @@ class FoundFace(_Answer):
 
 
 class FoundFaces(_Answer):
+    model_config = _like(examples.FACES)
+
     width: int
     height: int
     faces: list[FoundFace] = Field(description="From left to right.")
@@ -120,19 +131,27 @@ class Model(_Answer):
 
 
 class Models(_Answer):
+    model_config = _like(examples.MODELS)
+
     models: list[Model]
 
 
 class Health(_Answer):
+    model_config = _like({"status": "ok"})
+
     status: Literal["ok"]
 
 
 class Readiness(_Answer):
+    model_config = _like(examples.READY, examples.NOT_READY)
+
     status: Literal["ready", "not ready"]
     reasons: list[str] = Field(description="Why it takes no task now.")
 
 
 class Limits(_Answer):
+    model_config = _like(examples.LIMITS)
+
     max_upload_bytes: int
     max_sources: int
     max_pixels: int

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
+import h11
 import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from facefusion_runner.cache.task_id import new_task_id
 from facefusion_runner.errors import ConfigError
 from facefusion_runner.loading import Loaded
 from facefusion_runner.service import logs
@@ -101,17 +104,54 @@ class _Server(uvicorn.Server):
 class _Protocol(H11Protocol):
     """Lets go of clients that open a connection and say nothing, or say it a byte a minute."""
 
+    _patience: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._patience = self.loop.call_later(_HEADER_SECONDS, self._give_up)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._patience.cancel()
+        self._stop_watching()
         super().connection_lost(exc)
 
-    def _give_up(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+    def send_400_response(self, msg: str) -> None:
+        body = json.dumps(
+            {
+                "error": {"code": "bad_request", "message": "this is no HTTP request", "detail": None},
+                "request_id": (request_id := new_task_id()),
+            }
+        ).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "X-Request-ID": request_id,
+            "Connection": "close",
+        }
+        answer = h11.Response(status_code=400, headers=list(headers.items()), reason=b"Bad Request")
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _watch(self) -> None:
+        """The clock runs while it is the client's turn: before its first request, between two, and while it
+        still sends the body of one that is answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_watching()
+        elif self._patience is None:
+            self._patience = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
+
+    def _stop_watching(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from multipart import (
     PushMultipartParser,
     parse_options_header,
 )
+from starlette.requests import ClientDisconnect
 
 from facefusion_runner.errors import StorageError
 from facefusion_runner.service.errors import ApiError
@@ -94,6 +95,8 @@ async def _chunks(request: Request, limit: int, upload: Upload) -> AsyncIterator
             chunk = await asyncio.wait_for(anext(stream, None), IDLE_SECONDS)
         except TimeoutError:
             raise _too_slow(f"nothing arrived for {IDLE_SECONDS:g} s") from None
+        except ClientDisconnect:
+            raise ApiError(400, "cut_short", "the connection ended before the upload did") from None
         if chunk is None:
             return
         upload.bytes += len(chunk)

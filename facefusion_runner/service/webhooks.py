@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import re
 import socket
 import time
 from typing import Any, Final
@@ -27,6 +28,7 @@ _FIRST_PAUSE: Final = 2.0
 """Seconds; each further pause is four times as long."""
 _TIMEOUT: Final = 10.0
 _AT_ONCE: Final = 16
+_HOST: Final = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 
 _log = structlog.get_logger(__name__)
 
@@ -65,6 +67,14 @@ class Webhooks:
             raise InputError(
                 f"webhook: must be an address beginning with {' or '.join(allowed)}://, without a password"
             )
+        try:
+            asked = httpx.URL(url)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise InputError(f"webhook: {error}") from None
+        if not _HOST.fullmatch(asked.raw_host):
+            raise InputError(f"webhook: {asked.host[:80]!r} is the name of no host")
+        if not self._allow_private and not _may_be_public(asked.host):
+            raise InputError("webhook: its address is not public")
         return url
 
     def send(self, url: str, message_id: str, body: dict[str, Any]) -> None:
@@ -95,7 +105,7 @@ class Webhooks:
                 problem = f"answered {status}"
                 if status == 410:
                     break
-            except (httpx.HTTPError, OSError, InputError) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, InputError) as error:
                 problem = f"{type(error).__name__}: {error}"
         _log.warning("webhook given up", task=message_id, problem=problem)
 
@@ -145,7 +155,22 @@ def _decoded(secret: str) -> bytes:
         raise ConfigError("WEBHOOK_SECRET: what follows whsec_ must be Base64") from None
 
 
+def _may_be_public(host: str) -> bool:
+    """What the name alone tells, so that a mistake is told at once; the connection's address decides."""
+    try:
+        return _is_public(host)
+    except ValueError:
+        return host.lower().rstrip(".") != "localhost"
+
+
+_TRANSLATED: Final = (ipaddress.ip_network("::/96"), ipaddress.ip_network("64:ff9b::/96"))
+"""IPv6 addresses that mean the IPv4 address in their last 32 bits (RFC 4291, RFC 6052)."""
+
+
 def _is_public(address: str) -> bool:
+    """ValueError for what is no address."""
     found = ipaddress.ip_address(address.split("%")[0])
     inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
+    if any(found in network for network in _TRANSLATED):
+        inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
     return found.is_global and not found.is_multicast and (inner is None or inner.is_global)

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 
 from facefusion_runner.detectors import DetectorOptions
-from facefusion_runner.errors import InputError
+from facefusion_runner.errors import ConfigError, InputError
 from facefusion_runner.faces.analysis import find_faces_of_still, square_pixels
 from facefusion_runner.faces.types import Face, Picture
 from facefusion_runner.media.pictures import read_picture
 from facefusion_runner.media.probe import MediaInfo, probe
 from facefusion_runner.media.reader import VideoReader
-from facefusion_runner.models.catalog import Catalog
+from facefusion_runner.models.catalog import Catalog, Role
 from facefusion_runner.models.families import load_detector
 from facefusion_runner.models.session import SessionOpener
 from facefusion_runner.models.store import ModelStore
@@ -31,6 +31,8 @@ _SUFFIX: Final = {
     **{"jpeg": ".jpg", "png": ".png", "webp": ".webp"},
 }
 """Of the output, by the target's container."""
+
+_ENDINGS: Final = {"video": (".mp4", ".mov", ".mkv", ".webm"), "picture": (".jpg", ".png", ".webp")}
 
 _THUMBNAIL_SIDE: Final = 224
 _MARGIN: Final = 0.4
@@ -60,12 +62,36 @@ def inspect(
         raise InputError(
             f"{target} is {float(info.duration):.0f} s long; {limits.seconds:g} s are the most that is taken"
         )
+    if output_format is not None and f".{output_format}" not in _ENDINGS[info.kind]:
+        fitting = ", ".join(ending[1:] for ending in _ENDINGS[info.kind])
+        raise ConfigError(
+            f"options: output_format = {output_format!r}: {target} is a {info.kind}, for which it is {fitting}"
+        )
     output = "result" + (f".{output_format}" if output_format else _SUFFIX[info.container])
     settings = Settings(**given, output=folder / output)
     plan = make_plan(settings)
+    _check_models(settings)
     require_consent(settings)
     verdicts = [asdict(verdict) for verdict in examine(settings, plan)]
     return {"target": described(info), "output": output, "verdicts": verdicts}
+
+
+def _check_models(settings: Settings) -> None:
+    """Raises ModelError or LicenceError for a model that is named and cannot be used; opens none."""
+    catalog, store = _models(settings)
+    roles: tuple[Role, ...] = ("detector", "landmarker", "encoder", "generator")
+    for role in roles:
+        name = getattr(settings, role)
+        if name != "auto":
+            entry = catalog.resolve(role, name, store)
+            if entry.file:
+                store.path(entry)
+
+
+def _models(settings: Settings) -> tuple[Catalog, ModelStore]:
+    catalog = Catalog.load(settings.model_root)
+    accepted = frozenset(settings.model_licenses_accepted)
+    return catalog, ModelStore(settings.model_root, catalog, accepted, settings.offline)
 
 
 def described(info: MediaInfo) -> dict[str, Any]:
@@ -83,10 +109,7 @@ def find_faces(
     settings: Settings, path: Path, seconds: float, opener: SessionOpener, max_pixels: int
 ) -> dict[str, Any]:
     """The faces of a picture, or of the frame that a film shows at `seconds`, from left to right."""
-    catalog = Catalog.load(settings.model_root)
-    store = ModelStore(
-        settings.model_root, catalog, frozenset(settings.model_licenses_accepted), settings.offline
-    )
+    catalog, store = _models(settings)
 
     def session(model_id: str) -> Any:
         entry = catalog.get(model_id)
@@ -112,10 +135,12 @@ def _still(path: Path, seconds: float, max_pixels: int) -> Picture:
     info = probe(path, max_pixels)
     if info.kind == "picture":
         return read_picture(path)
+    if info.duration is not None and seconds > info.duration:
+        raise InputError(f"time: {path} is {float(info.duration):g} s long; {seconds:g} s is after its end")
     with VideoReader(path, info, trim_start=Fraction(seconds).limit_denominator(1000)) as reader:
         frame = next(iter(reader), None)
         if frame is None:
-            raise InputError(f"{path} shows nothing at {seconds:g} s")
+            raise InputError(f"time: {path} shows nothing at {seconds:g} s")
         return square_pixels(frame.bgr, frame.pixel_aspect)
 
 

@@ -15,6 +15,13 @@ class Running:
     """stage, frames, total, rate, eta."""
     warnings: list[str] = field(default_factory=list)
 
+    def report(self, progress: dict[str, Any]) -> None:
+        """How far it is now. A stage that counts no frames takes back none that are done."""
+        before = self.progress
+        if before is not None and progress["total"] is None and progress["frames"] < before["frames"]:
+            progress |= {"frames": before["frames"], "total": before["total"]}
+        self.progress = progress
+
 
 class Live:
     """Used in the event loop's thread only."""

@@ -123,9 +123,12 @@ class TaskStore:
         return None if row is None else _task(row)
 
     def page(
-        self, key: str | None, state: State | None, limit: int, before: str | None
-    ) -> tuple[list[Task], bool]:
-        """The newest tasks of a key (None: all), and whether older ones follow; `before` is a task's id."""
+        self, key: str | None, state: State | None, limit: int, before: int | None
+    ) -> tuple[list[Task], int | None]:
+        """The newest tasks of a key (None: all), and `before` of the next call; None where no more follow.
+
+        It is a place and no task, so that it stays good when tasks are deleted meanwhile.
+        """
         where, values = ["1"], list[Any]()
         if key is not None:
             where.append("key = ?")
@@ -134,14 +137,16 @@ class TaskStore:
             where.append("state = ?")
             values.append(state)
         if before is not None:
-            where.append("sequence < ifnull((SELECT sequence FROM tasks WHERE id = ?), 0)")
+            where.append("sequence < ?")
             values.append(before)
         with self._transaction() as database:
             rows = database.execute(
-                f"SELECT {_COLUMNS} FROM tasks WHERE {' AND '.join(where)} ORDER BY sequence DESC LIMIT ?",
+                f"SELECT sequence, {_COLUMNS} FROM tasks WHERE {' AND '.join(where)} "
+                "ORDER BY sequence DESC LIMIT ?",
                 (*values, limit + 1),
             ).fetchall()
-        return [_task(row) for row in rows[:limit]], len(rows) > limit
+        shown = rows[:limit]
+        return [_task(row[1:]) for row in shown], shown[-1][0] if len(rows) > limit else None
 
     def in_state(self, *states: State) -> list[Task]:
         """Oldest first."""

@@ -159,7 +159,10 @@ class Supervisor:
             await self._dismiss(slot)
             slot.worker = await WorkerProcess.start(self._settings.device, self.threads)
         self._work.clear()
-        task = None if self._draining else await asyncio.to_thread(self._store.claim)
+        if self._draining:
+            # It was told so while the worker started; what would have woken it is cleared.
+            return
+        task = await asyncio.to_thread(self._store.claim)
         if task is None:
             waiting = asyncio.create_task(self._work.wait())
             await asyncio.wait([waiting], timeout=60)
@@ -167,7 +170,8 @@ class Supervisor:
             return
         await self._attend(slot, task, slot.worker)
         slot.tasks_done += 1
-        if slot.tasks_done >= RECYCLE_TASKS:
+        # After a signal the worker ends, though perhaps not this very moment.
+        if slot.cancelled or slot.timed_out or slot.tasks_done >= RECYCLE_TASKS:
             await self._dismiss(slot)
 
     @property
@@ -189,7 +193,7 @@ class Supervisor:
 
         def on_event(event: Event) -> None:
             if event["event"] == "progress":
-                running.progress = {name: value for name, value in event.items() if name != "event"}
+                running.report({name: value for name, value in event.items() if name != "event"})
             elif event["event"] == "warning" and event["message"] not in running.warnings:
                 running.warnings.append(event["message"])
             elif event["event"] == "device":
@@ -300,7 +304,8 @@ def task_settings(
     reference = None if request.reference is None else str(folder / request.reference)
     return {
         **common_settings(loaded),
-        **request.options,
+        # The output's format is an option of the service; a task has it in its output's name.
+        **{name: value for name, value in request.options.items() if name in Settings.model_fields},
         **grace,
         "threads": threads,
         "task_id": task.id,

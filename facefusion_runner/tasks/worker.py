@@ -80,7 +80,7 @@ class _Worker:
             try:
                 answer = {"event": "done", **self._do(job, reporter, stop)}
             except RunnerError as error:
-                answer = _failure(error, error.code, " ".join(str(error).split()))
+                answer = _failure(error, error.code, str(error))
             except Exception as error:
                 answer = _failure(error, "defect", f"this is a defect: {type(error).__name__}: {error}")
         self.send(answer)
@@ -131,7 +131,7 @@ def _failure(error: Exception, code: str, message: str) -> dict[str, Any]:
     return {
         "event": "error",
         "exit_code": exit_code,
-        "error": {"code": code, "message": message, "detail": detail},
+        "error": {"code": code, "message": " ".join(message.split()), "detail": detail},
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from facefusion_runner.service import schemas
+from facefusion_runner.service import examples, schemas
 from facefusion_runner.service.access import AUTHENTICATION, Caller
 from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import Context, InContext
@@ -33,6 +33,7 @@ _PAGE_TYPES: Final = {
     dependencies=AUTHENTICATION,
     tags=["models"],
     summary="The models",
+    operation_id="list_models",
 )
 async def models(context: InContext, caller: Caller) -> schemas.Models:
     """All that the catalogs hold, with licence and state."""
@@ -51,7 +52,13 @@ def _models(context: Context) -> list[schemas.Model]:
     return [schemas.Model(**describe(entry, catalog, store)) for entry in catalog.entries()]
 
 
-@router.get("/v1/limits", response_model=schemas.Limits, tags=["models"], summary="What is taken")
+@router.get(
+    "/v1/limits",
+    response_model=schemas.Limits,
+    tags=["models"],
+    summary="What is taken",
+    operation_id="get_limits",
+)
 async def limits(context: InContext) -> schemas.Limits:
     """Needs no key."""
     settings = context.settings
@@ -67,18 +74,33 @@ async def limits(context: InContext) -> schemas.Limits:
     )
 
 
-@router.get("/healthz", response_model=schemas.Health, tags=["operation"], summary="Whether it is alive")
+@router.head("/healthz", include_in_schema=False)
+@router.get(
+    "/healthz",
+    response_model=schemas.Health,
+    tags=["operation"],
+    summary="Whether it is alive",
+    operation_id="get_health",
+)
 async def healthz() -> schemas.Health:
     """Answers as long as the service runs."""
     return schemas.Health(status="ok")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_model=schemas.Readiness,
-    responses={503: {"model": schemas.Readiness, "description": "It takes no task now."}},
+    responses={
+        503: {
+            "model": schemas.Readiness,
+            "description": "It takes no task now.",
+            "content": {"application/json": {"example": examples.NOT_READY}},
+        }
+    },
     tags=["operation"],
     summary="Whether it takes tasks",
+    operation_id="get_readiness",
 )
 async def readyz(context: InContext) -> JSONResponse:
     """Not while it shuts down, its queue is full, or its disks are."""
@@ -98,9 +120,15 @@ async def readyz(context: InContext) -> JSONResponse:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics."}},
+    responses={
+        200: {
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}},
+            "description": "Metrics.",
+        }
+    },
     tags=["operation"],
     summary="For Prometheus",
+    operation_id="get_metrics",
 )
 async def metrics(context: InContext) -> Response:
     """In Prometheus' text format; holds no ids."""
@@ -108,11 +136,13 @@ async def metrics(context: InContext) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/", include_in_schema=False)
 async def page() -> Response:
     return _page_file("index.html")
 
 
+@router.head("/page/{name}", include_in_schema=False)
 @router.get("/page/{name}", include_in_schema=False)
 async def page_file(name: str) -> Response:
     return _page_file(name)

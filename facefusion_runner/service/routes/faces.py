@@ -41,7 +41,8 @@ _BODY: Final[dict[str, Any]] = {
                             "description": "Seconds at which the video is looked at. Default: 0.",
                         },
                     },
-                }
+                },
+                "example": {"picture": "(clip.mp4)", "time": 12.5},
             }
         },
     }
@@ -55,6 +56,7 @@ _BODY: Final[dict[str, Any]] = {
     openapi_extra=_BODY,
     dependencies=AUTHENTICATION,
     summary="Find faces",
+    operation_id="find_faces",
 )
 async def find(request: Request, context: InContext, caller: Caller) -> schemas.FoundFaces:
     """Boxes, points and thumbnails, from left to right; nothing of it is kept."""

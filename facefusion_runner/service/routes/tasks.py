@@ -16,7 +16,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from facefusion_runner.cache.task_id import new_task_id, valid_task_id
 from facefusion_runner.errors import ConsentError, PolicyError, StorageError
-from facefusion_runner.service import options, schemas
+from facefusion_runner.service import examples, options, schemas
 from facefusion_runner.service.access import AUTHENTICATION, Caller, given_key, require_own
 from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import Context, InContext
@@ -93,12 +93,22 @@ TaskIdInPath = schemas.TaskId
     status_code=202,
     response_model=schemas.Task,
     responses={
-        202: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Of the task."}}},
+        202: {
+            "headers": {
+                "Location": {"schema": {"type": "string"}, "description": "Of the task."},
+                "Idempotent-Replayed": {
+                    "schema": {"const": "true", "type": "string"},
+                    "description": "There where the same Idempotency-Key made the task before.",
+                },
+            },
+            "content": {"application/json": {"example": examples.QUEUED}},
+        },
         **described(400, 401, 408, 409, 413, 415, 422, 429, 503, 507),
     },
     openapi_extra=_BODY,
     dependencies=AUTHENTICATION,
     summary="Make a task",
+    operation_id="create_task",
 )
 async def create(
     request: Request,
@@ -145,6 +155,7 @@ async def create(
     responses=described(401, 422),
     dependencies=AUTHENTICATION,
     summary="List tasks",
+    operation_id="list_tasks",
 )
 async def index(
     request: Request,
@@ -152,15 +163,13 @@ async def index(
     caller: Caller,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[
-        str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="`next` of the page before.")
-    ] = None,
+    before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next` of the page before.")] = None,
 ) -> schemas.TaskPage:
     """The newest first; a key sees its own."""
-    tasks, more = await asyncio.to_thread(context.store.page, caller, state, limit, before)
+    tasks, following = await asyncio.to_thread(context.store.page, caller, state, limit, before)
     return schemas.TaskPage(
         tasks=[await shown(context, request, task) for task in tasks],
-        next=tasks[-1].id if more else None,
+        next=following,
     )
 
 
@@ -178,6 +187,7 @@ Own = Annotated[Task, Depends(_own)]
     responses=described(401, 404, 422),
     dependencies=AUTHENTICATION,
     summary="One task",
+    operation_id="get_task",
 )
 async def get(request: Request, context: InContext, task: Own) -> schemas.Task:
     """State, progress, and when it has succeeded a link to its result."""
@@ -187,9 +197,13 @@ async def get(request: Request, context: InContext, task: Own) -> schemas.Task:
 @router.get(
     "/{task_id}/events",
     response_class=EventSourceResponse,
-    responses=described(401, 404, 422),
+    responses={
+        200: {"content": {"text/event-stream": {"example": examples.event(examples.RUNNING)}}},
+        **described(401, 404, 422),
+    },
     dependencies=AUTHENTICATION,
     summary="Watch a task",
+    operation_id="watch_task",
 )
 async def events(request: Request, context: InContext, task: Own) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events named `task`, each the whole task: now, at every change, and at its end."""
@@ -219,6 +233,7 @@ async def events(request: Request, context: InContext, task: Own) -> AsyncIterat
     responses=described(401, 404, 422),
     dependencies=AUTHENTICATION,
     summary="Cancel a task, or delete a finished one",
+    operation_id="delete_task",
 )
 async def delete(context: InContext, task: Own) -> None:
     """A queued or running task becomes `cancelled`; one that has ended is deleted with its result."""
@@ -237,11 +252,22 @@ _RESULT: Final[dict[int | str, dict[str, Any]]] = {
     206: {"description": "The part asked for."},
     304: {"description": "It is what the client has."},
 }
+_HEAD: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "As GET says it, without the file."},
+    304: _RESULT[304],
+}
 
 
-@router.api_route(
+@router.head(
     "/{task_id}/result",
-    methods=["GET", "HEAD"],
+    response_class=Response,
+    responses={**_HEAD, **described(401, 403, 404, 409, 416, 422)},
+    dependencies=AUTHENTICATION,
+    summary="The result's size and type",
+    operation_id="head_result",
+)
+@router.get(
+    "/{task_id}/result",
     response_class=FileResponse,
     responses={**_RESULT, **described(401, 403, 404, 409, 416, 422)},
     dependencies=AUTHENTICATION,
@@ -273,8 +299,9 @@ async def result(
         stat_result=status,
         headers={"Cache-Control": "private, no-cache"},
     )
-    if request.headers.get("if-none-match") in (answer.headers["etag"], "*"):
-        return Response(status_code=304, headers={"ETag": answer.headers["etag"]})
+    if _is_known(request, answer.headers["etag"]):
+        kept = {name: answer.headers[name] for name in ("etag", "cache-control")}
+        return Response(status_code=304, headers=kept)
     return answer
 
 
@@ -290,6 +317,7 @@ async def result(
     },
     dependencies=AUTHENTICATION,
     summary="A look at a running task",
+    operation_id="get_preview",
 )
 async def preview(
     request: Request,
@@ -306,6 +334,12 @@ async def preview(
     except OSError:
         raise ApiError(404, "not_found", f"task {task.id} has no preview now") from None
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
+def _is_known(request: Request, tag: str) -> bool:
+    """Whether If-None-Match names the tag (RFC 9110, 13.1.2; a weak tag is as good)."""
+    known = [name.strip().removeprefix("W/") for name in request.headers.get("if-none-match", "").split(",")]
+    return tag in known or known == ["*"]
 
 
 async def _linked(
@@ -384,8 +418,13 @@ async def _make(
             digest=digest,
             limit=context.settings.queue_limit,
         )
-    except BaseException:
+    except BaseException as error:
         await asyncio.to_thread(context.files.delete, task_id)
+        if isinstance(error, TaskExists) and idempotency is not None:
+            # The same request came twice at once, and the other was quicker.
+            earlier = await asyncio.to_thread(context.store.repeated, caller, idempotency, digest)
+            if earlier is not None:
+                return earlier, False
         raise
     return task, True
 
