@@ -1,4 +1,4 @@
-"""A small picture of the newest finished frame in the task's cache, for whoever watches."""
+"""A small picture of the newest finished frame, for whoever watches."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Final
 
 import cv2
 
-from facefusion_runner.media.frame import Frame
+from facefusion_runner.faces.types import Picture
 
-NAME: Final = "preview.jpg"
 SECONDS: Final = 2.0
 """Between two pictures."""
 _SIDE: Final = 640
@@ -21,20 +20,21 @@ _SIDE: Final = 640
 class Preview:
     """Writes the picture now and then; that it cannot is no reason for a task to fail."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
+    def __init__(self, path: Path) -> None:
+        """`path`: a JPEG to be."""
+        self._path = path
         self._next = 0.0
 
-    def offer(self, frame: Frame) -> None:
-        """A finished frame."""
+    def offer(self, picture: Picture, pixel_aspect: float = 1.0) -> None:
+        """A finished frame: (height, width, 3) uint8 BGR, and width ÷ height of its pixels."""
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + SECONDS
-        width, height = frame.width * frame.pixel_aspect, frame.height
+        width, height = picture.shape[1] * pixel_aspect, picture.shape[0]
         scale = min(_SIDE / max(width, height), 1.0)
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
-        encoded, jpeg = cv2.imencode(".jpg", cv2.resize(frame.bgr, size, interpolation=cv2.INTER_AREA))
+        encoded, jpeg = cv2.imencode(".jpg", cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
         aside = self._path.with_suffix(".partial")
         with suppress(OSError):
             if encoded:

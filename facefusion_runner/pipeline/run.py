@@ -76,7 +76,7 @@ def swap(
     task_id: str | None = None,
     admit: Callable[[Plan], object] = lambda plan: None,
     sessions: SessionOpener | None = None,
-    preview: bool = False,
+    preview: Path | None = None,
 ) -> Result:
     """Puts the source's face on the target and writes the output.
 
@@ -86,7 +86,7 @@ def swap(
 
     `task_id` is what a task is called that the settings give no name. `admit` is shown the plan before the
     task's cache is opened; what it raises ends the task. `sessions` may give networks that are loaded
-    already. With `preview` a film's newest frame can be seen in its cache.
+    already. `preview` is a JPEG that shows the newest finished frame.
     """
     started = time.monotonic()
     reporter.progress(Progress("checking"))
@@ -133,14 +133,14 @@ class _Task:
         reporter: Reporter,
         stop: Stop,
         sessions: SessionOpener | None,
-        preview: bool,
+        preview: Path | None,
     ) -> None:
         self._settings = settings
         self._plan = plan
         self._segments = cache.path / "segments" if _resumable(settings, plan) else None
         self._artifacts = Artifacts(cache)
         self._sessions = sessions
-        self._preview = Preview(cache.path) if preview else None
+        self._preview = None if preview is None else Preview(preview)
         self._reporter = reporter
         self._stop = stop
         self._warnings: list[str] = []
@@ -251,7 +251,7 @@ class _Task:
                     self._keep(checkpoints, writer.cut(), task.state)
                 writer.write(task.frame)
                 if self._preview is not None:
-                    self._preview.offer(task.frame)
+                    self._preview.offer(task.frame.bgr, task.frame.pixel_aspect)
                 self._count(task)
                 meter.advance()
 
@@ -332,6 +332,8 @@ class _Task:
         steps = [Stage(name, stage.run, 1) for name, stage in stages.items()]
         Pipeline([still], steps, self._count, 1).run(self._stop)
         meter.advance()
+        if self._preview is not None:
+            self._preview.offer(still.bgr)
         self._check_faces()
         self._enter("finishing")
         settings = self._settings

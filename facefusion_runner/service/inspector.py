@@ -29,7 +29,7 @@ class Inspector:
         async with self._turn:
             worker = await self._ready()
             try:
-                answer = await asyncio.wait_for(worker.run(job, lambda event: None), SECONDS)
+                answer = await asyncio.wait_for(worker.run(job, folder, lambda event: None), SECONDS)
             except TimeoutError:
                 await self.close()
                 raise InputError("a file cannot be read: looking at it takes too long") from None
@@ -47,8 +47,7 @@ class Inspector:
                 status = 500
             else:
                 status = 422
-            message = error["message"].replace(f"{folder}/", "")
-            raise ApiError(status, error["code"], message, detail=error["detail"])
+            raise ApiError(status, error["code"], error["message"], detail=error["detail"])
         return answer
 
     async def close(self) -> None:

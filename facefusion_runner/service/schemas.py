@@ -87,7 +87,7 @@ class Task(_Answer):
     error: ErrorDetail | None
     result: TaskResult | None
     preview_url: str | None = Field(
-        description="A small picture of the newest finished frame; null where there is none."
+        description="A small picture of the newest finished frame; null before the first."
     )
 
 

@@ -13,9 +13,6 @@ from facefusion_runner.service.context import Context
 from facefusion_runner.service.links import Purpose
 from facefusion_runner.tasks.task import Task
 
-PREVIEW: Final = "preview.jpg"
-"""As `pipeline.preview` calls it."""
-
 MEDIA_TYPES: Final = {
     **{".mp4": "video/mp4", ".mov": "video/quicktime", ".mkv": "video/x-matroska", ".webm": "video/webm"},
     **{".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"},
@@ -34,7 +31,7 @@ def view(context: Context, task: Task, base: str, position: int | None = None) -
     """The task with links that begin with `base`."""
     running = context.live.get(task.id)
     outcome = task.outcome
-    has_preview = running is not None and (context.settings.cache_root / task.id / PREVIEW).exists()
+    has_preview = context.files.preview(task.id).exists()
     return schemas.Task(
         id=task.id,
         state=task.state,

@@ -4,7 +4,7 @@
     tasks.sqlite3   see `store`
     secret          32 random bytes that sign the download links
     incoming/       uploads that are no task yet; emptied at start
-    tasks/<id>/     inputs until the task has ended, then its result
+    tasks/<id>/     inputs until the task has ended, then its result and a small picture of it
 
 What is deleted goes first by one rename into `incoming/`, so that no half of a task is ever met.
 """
@@ -23,7 +23,8 @@ from typing import Final, Self
 
 from facefusion_runner.errors import ConfigError, StorageError
 
-RESULT: Final = "result"
+PREVIEW: Final = "preview.jpg"
+"""A small picture of the newest frame, in the task's folder; it stays beside the result."""
 
 
 class TaskFiles:
@@ -87,8 +88,8 @@ class TaskFiles:
     def folder(self, task_id: str) -> Path:
         return self._tasks / task_id
 
-    def free_bytes(self) -> int:
-        return shutil.disk_usage(self.root).free
+    def preview(self, task_id: str) -> Path:
+        return self.folder(task_id) / PREVIEW
 
     def delete(self, task_id: str) -> None:
         """The task's folder with all that is in it."""

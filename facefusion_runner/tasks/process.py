@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, Self
 
 from facefusion_runner.errors import RunnerError
@@ -69,10 +70,11 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         return self._process.returncode is None
 
-    async def run(self, job: dict[str, Any], on_event: Callable[[Event], None]) -> Event:
+    async def run(self, job: dict[str, Any], folder: Path, on_event: Callable[[Event], None]) -> Event:
         """Does a job and gives its last event, `done` or `error`. Raises WorkerDied.
 
-        When the caller is cancelled the process is in an unknown state: `kill` it.
+        Messages name the files of the job's `folder` without it, as the client knows them. When the caller is
+        cancelled the process is in an unknown state: `kill` it.
         """
         assert self._process.stdin is not None
         try:
@@ -81,7 +83,7 @@ class WorkerProcess:
         except (BrokenPipeError, ConnectionResetError):
             raise await self._death() from None
         while True:
-            event = await self._next_event()
+            event = await self._next_event(f"{folder}/")
             if event["event"] in ("done", "error"):
                 return event
             on_event(event)
@@ -109,12 +111,12 @@ class WorkerProcess:
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
-    async def _next_event(self) -> Event:
+    async def _next_event(self, hidden: str = "\0") -> Event:
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         if not line.endswith(b"\n"):
             raise await self._death()
-        event: Event = json.loads(line)
+        event: Event = json.loads(line.decode().replace(json.dumps(hidden)[1:-1], ""))
         return event
 
     async def _death(self) -> WorkerDied:

@@ -11,7 +11,7 @@ from typing import Final
 
 from facefusion_runner.cache.root import prepare_root
 from facefusion_runner.settings import ServiceSettings
-from facefusion_runner.tasks.files import TaskFiles
+from facefusion_runner.tasks.files import PREVIEW, TaskFiles
 from facefusion_runner.tasks.store import TaskStore
 from facefusion_runner.tasks.supervisor import RETRIES, discard_cache
 from facefusion_runner.tasks.task import Outcome
@@ -41,7 +41,7 @@ def recover(settings: ServiceSettings, store: TaskStore, files: TaskFiles) -> No
     files.delete_strangers(store.ids())
     for task in store.in_state("succeeded", "failed", "cancelled"):
         # The state is written last but one: what was to be deleted after it may be there still.
-        files.delete_all_but(task.id, [task.request.output] if task.state == "succeeded" else [])
+        files.delete_all_but(task.id, [task.request.output, PREVIEW] if task.state == "succeeded" else [])
     _sweep(settings, [task.id for task in store.in_state("queued")])
 
 

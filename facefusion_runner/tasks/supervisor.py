@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from facefusion_runner.cache.lease import TaskBusy
@@ -20,7 +19,7 @@ from facefusion_runner.cores import available_cores
 from facefusion_runner.errors import RunnerError, StorageError
 from facefusion_runner.loading import Loaded
 from facefusion_runner.settings import ServiceSettings, Settings
-from facefusion_runner.tasks.files import TaskFiles
+from facefusion_runner.tasks.files import PREVIEW, TaskFiles
 from facefusion_runner.tasks.live import Live
 from facefusion_runner.tasks.process import Event, WorkerDied, WorkerProcess
 from facefusion_runner.tasks.store import TaskStore
@@ -201,7 +200,7 @@ class Supervisor:
             self._live.changed(task.id)
 
         try:
-            report = await worker.run(self._job(task), on_event)
+            report = await worker.run(self._job(task), self._files.folder(task.id), on_event)
         except WorkerDied as death:
             await self._after_death(slot, task, death)
         else:
@@ -239,8 +238,8 @@ class Supervisor:
             await asyncio.sleep(1)
             await asyncio.to_thread(self._store.requeue, task.id, counted=False)
         else:
-            error = _without_paths(report["error"], self._files.folder(task.id))
-            await self._finish(task, "failed", Outcome(warnings=tuple(warnings), error=error), report)
+            outcome = Outcome(warnings=tuple(warnings), error=report["error"])
+            await self._finish(task, "failed", outcome, report)
 
     async def _after_death(self, slot: _Slot, task: Task, death: WorkerDied) -> None:
         if slot.cancelled or slot.timed_out:
@@ -277,7 +276,7 @@ class Supervisor:
                 problem = {"code": error.code, "message": str(error), "detail": None}
                 state, outcome = "failed", Outcome(warnings=outcome.warnings, error=problem)
         # Before the state: whoever sees the end sees the disk as it stays.
-        kept = [task.request.output] if state == "succeeded" else []
+        kept = [task.request.output, PREVIEW] if state == "succeeded" else []
         await asyncio.to_thread(self._files.delete_all_but, task.id, kept)
         ttl = self._settings.result_ttl_seconds
         finished = await asyncio.to_thread(self._store.finish, task.id, state, outcome, ttl)
@@ -287,6 +286,7 @@ class Supervisor:
     def _job(self, task: Task) -> dict[str, Any]:
         return {
             "job": "swap",
+            "preview": str(self._files.preview(task.id)),
             "settings": task_settings(self._loaded, self._files, task, self.threads),
             "digest": self._settings.audit_log is not None,
         }
@@ -340,8 +340,3 @@ def discard_cache(settings: ServiceSettings, task_id: str) -> None:
             problem = error
             time.sleep(0.1)
     _log.warning("the cache of task %s is left to the sweeper: %s", task_id, problem)
-
-
-def _without_paths(error: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Clients know their files by the names of the request's parts."""
-    return {**error, "message": str(error["message"]).replace(f"{folder}/", "")}

@@ -103,7 +103,9 @@ class _Worker:
 
     def _swap(self, job: Job, reporter: JsonReporter, stop: Stop) -> dict[str, Any]:
         settings = self._settings(job)
-        result = self._run.swap(settings, reporter, stop, sessions=self._sessions, preview=True)
+        result = self._run.swap(
+            settings, reporter, stop, sessions=self._sessions, preview=Path(job["preview"])
+        )
         return {
             "frames": result.frames,
             "faces": result.faces,

@@ -22,7 +22,7 @@ from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import Context, InContext
 from facefusion_runner.service.errors import RETRY_SECONDS, ApiError, described, not_found
 from facefusion_runner.service.uploads import Upload, receive
-from facefusion_runner.service.views import PREVIEW, media_type, result_name, shown
+from facefusion_runner.service.views import media_type, result_name, shown
 from facefusion_runner.tasks.store import QueueFull, TaskExists
 from facefusion_runner.tasks.supervisor import common_settings
 from facefusion_runner.tasks.task import Request as TaskRequest
@@ -316,7 +316,7 @@ async def result(
         **described(401, 403, 404, 422),
     },
     dependencies=AUTHENTICATION,
-    summary="A look at a running task",
+    summary="A small picture of the result, or of how far it is",
     operation_id="get_preview",
 )
 async def preview(
@@ -328,11 +328,11 @@ async def preview(
 ) -> Response:
     """With a key or by the link in the task."""
     task = await _linked(request, context, "preview", task_id, expires, signature)
-    path = context.settings.cache_root / task.id / PREVIEW
+    path = context.files.preview(task.id)
     try:
         picture = await asyncio.to_thread(path.read_bytes)
     except OSError:
-        raise ApiError(404, "not_found", f"task {task.id} has no preview now") from None
+        raise ApiError(404, "not_found", f"task {task.id} has no preview") from None
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
