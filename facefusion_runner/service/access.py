@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from facefusion_runner.service.context import InContext
+from facefusion_runner.service.context import Context, InContext
 from facefusion_runner.service.errors import ApiError, not_found
 from facefusion_runner.tasks.task import Task
+
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 # For OpenAPI; what they find is read from the request, so that one answer covers every mistake.
 _BEARER = HTTPBearer(auto_error=False, description="An API key, where the service asks for one.")
@@ -24,9 +27,10 @@ def given_key(request: Request) -> str | None:
     return request.headers.get("x-api-key")
 
 
-async def _caller(request: Request, context: InContext) -> str | None:
+async def caller_of(request: Request, context: InContext) -> str | None:
     """Raises ApiError unless the request may be served."""
     if not len(context.keys):
+        _refuse_other_sites(request, context)
         return None
     key = given_key(request)
     name = None if key is None else context.keys.name_of(key)
@@ -38,7 +42,25 @@ async def _caller(request: Request, context: InContext) -> str | None:
     return name
 
 
-Caller = Annotated[str | None, Depends(_caller)]
+def _refuse_other_sites(request: Request, context: Context) -> None:
+    """Without keys it is the address that protects the service, and every browser here can reach it.
+
+    No page of another site may make it work, nor one that lets its own name mean this machine, which is
+    called DNS rebinding.
+    """
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise ApiError(403, "other_site", "a page of another site may not use this service")
+    settings = context.settings
+    public = urlsplit(settings.public_url or "").hostname
+    if settings.host in ("auto", *_LOOPBACK) and request.url.hostname not in (*_LOOPBACK, public):
+        raise ApiError(
+            403,
+            "unknown_host",
+            f"this is localhost, not {request.url.hostname}; PUBLIC_URL can give it another name",
+        )
+
+
+Caller = Annotated[str | None, Depends(caller_of)]
 AUTHENTICATION = [Depends(_BEARER), Depends(_HEADER)]
 
 

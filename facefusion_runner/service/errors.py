@@ -83,7 +83,7 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
 _MEANINGS: Final = {
     400: "The request is no well-formed HTTP or multipart.",
     401: "An API key is needed, or the one given is not known.",
-    403: "The link is not, or no longer, good.",
+    403: "The link is not, or no longer, good; or the page of another site asks a service without keys.",
     404: "There is no such task, or it is another key's.",
     408: "The upload came too slowly.",
     409: "There is such a task already, or the task is in another state.",

@@ -29,7 +29,7 @@ _PAGE_TYPES: Final = {
 @router.get(
     "/v1/models",
     response_model=schemas.Models,
-    responses=described(401),
+    responses=described(401, 403),
     dependencies=AUTHENTICATION,
     tags=["models"],
     summary="The models",

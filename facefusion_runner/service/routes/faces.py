@@ -52,7 +52,7 @@ _BODY: Final[dict[str, Any]] = {
 @router.post(
     "",
     response_model=schemas.FoundFaces,
-    responses=described(400, 401, 408, 413, 415, 422, 507),
+    responses=described(400, 401, 403, 408, 413, 415, 422, 507),
     openapi_extra=_BODY,
     dependencies=AUTHENTICATION,
     summary="Find faces",

@@ -17,7 +17,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from facefusion_runner.cache.task_id import new_task_id, valid_task_id
 from facefusion_runner.errors import ConsentError, PolicyError, StorageError
 from facefusion_runner.service import examples, options, schemas
-from facefusion_runner.service.access import AUTHENTICATION, Caller, given_key, require_own
+from facefusion_runner.service.access import AUTHENTICATION, Caller, caller_of, require_own
 from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import Context, InContext
 from facefusion_runner.service.errors import RETRY_SECONDS, ApiError, described, not_found
@@ -103,7 +103,7 @@ TaskIdInPath = schemas.TaskId
             },
             "content": {"application/json": {"example": examples.QUEUED}},
         },
-        **described(400, 401, 408, 409, 413, 415, 422, 429, 503, 507),
+        **described(400, 401, 403, 408, 409, 413, 415, 422, 429, 503, 507),
     },
     openapi_extra=_BODY,
     dependencies=AUTHENTICATION,
@@ -152,7 +152,7 @@ async def create(
 @router.get(
     "",
     response_model=schemas.TaskPage,
-    responses=described(401, 422),
+    responses=described(401, 403, 422),
     dependencies=AUTHENTICATION,
     summary="List tasks",
     operation_id="list_tasks",
@@ -184,7 +184,7 @@ Own = Annotated[Task, Depends(_own)]
 @router.get(
     "/{task_id}",
     response_model=schemas.Task,
-    responses=described(401, 404, 422),
+    responses=described(401, 403, 404, 422),
     dependencies=AUTHENTICATION,
     summary="One task",
     operation_id="get_task",
@@ -199,7 +199,7 @@ async def get(request: Request, context: InContext, task: Own) -> schemas.Task:
     response_class=EventSourceResponse,
     responses={
         200: {"content": {"text/event-stream": {"example": examples.event(examples.RUNNING)}}},
-        **described(401, 404, 422),
+        **described(401, 403, 404, 422),
     },
     dependencies=AUTHENTICATION,
     summary="Watch a task",
@@ -230,7 +230,7 @@ async def events(request: Request, context: InContext, task: Own) -> AsyncIterat
     "/{task_id}",
     status_code=204,
     response_class=Response,
-    responses=described(401, 404, 422),
+    responses=described(401, 403, 404, 422),
     dependencies=AUTHENTICATION,
     summary="Cancel a task, or delete a finished one",
     operation_id="delete_task",
@@ -353,17 +353,7 @@ async def _linked(
         if task is None:
             raise not_found(task_id)
         return task
-    caller = None
-    if len(context.keys):
-        key = given_key(request)
-        caller = None if key is None else context.keys.name_of(key)
-        if caller is None:
-            raise ApiError(
-                401,
-                "unauthorized",
-                "an API key or a signed link is needed",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+    caller = await caller_of(request, context)
     return require_own(task, caller, task_id)
 
 
