@@ -28,9 +28,10 @@ class Plan:
 
 
 def make_plan(settings: Settings) -> Plan:
-    """Raises InputError, ConfigError or StorageError naming the first thing that cannot work."""
-    if not settings.source:
-        raise InputError("no source: name a picture of the face to put in with --source or SOURCE")
+    """Raises InputError, ConfigError or StorageError naming the first thing that cannot work.
+
+    How many sources are needed depends on the generator, see `check_sources`.
+    """
     if settings.target is None:
         raise InputError("no target: name a video or picture with --target or TARGET")
     if settings.output is None:
@@ -50,6 +51,25 @@ def make_plan(settings: Settings) -> Plan:
         _check_encoding(settings, settings.output, target)
     _check_space(settings, settings.output, target)
     return Plan(settings.source, target, settings.output, _credentials(settings, settings.output))
+
+
+def check_sources(plan: Plan, generator: str, most: int | None) -> None:
+    """Raises InputError for sources that are missing, or that the generator would ignore.
+
+    most: as `Generator.most_sources`.
+    """
+    given = len(plan.sources)
+    if most == 0 and given:
+        raise InputError(
+            f"generator {generator} needs no source, as the person is in its weights; leave --source out"
+        )
+    if most != 0 and not given:
+        raise InputError(
+            f"generator {generator} needs a source: name a picture of the face to put in with --source or "
+            "SOURCE"
+        )
+    if most is not None and given > most:
+        raise InputError(f"generator {generator} takes one source picture, not {given}; name the best one")
 
 
 def _check_picture(path: Path, role: str) -> None:
