@@ -27,6 +27,9 @@ _FOREHEAD: Final = 0.5
 _HULL_SIDE: Final = 128
 # Networks see edges a pixel or two wide, at a fraction of the picture's resolution.
 _SOFTNESS: Final = 0.015
+# Weights further than half of this from a half count as sure: where a network is less than certain of a
+# cheek, both faces would show through each other.
+_DOUBT: Final = 0.3
 
 
 def _slope(depth: NDArray[np.floating], width: float) -> NDArray[np.floating]:
@@ -104,7 +107,8 @@ def network_mask(weights: Float, onto: Matrix, side: int) -> Mask:
     where the weights cross a half and rising inwards from there, so that nothing of the new face lies on what
     is in front of it. Beyond the network's view its edge goes on.
     """
-    blurred = cv2.GaussianBlur(weights, (0, 0), _SOFTNESS * weights.shape[0])
+    decided = np.clip((weights - np.float32(0.5)) / np.float32(_DOUBT) + np.float32(0.5), 0.0, 1.0)
+    blurred = cv2.GaussianBlur(decided, (0, 0), _SOFTNESS * weights.shape[0])
     mask = _to_mask(_slope(np.asarray(blurred) - 0.5, 0.5))
     return np.asarray(
         cv2.warpAffine(mask, onto, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),

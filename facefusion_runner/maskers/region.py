@@ -1,7 +1,7 @@
 """Face parsers (BiSeNet and its kin): a class for each pixel, of which the user chooses.
 
 In (n, 3, 512, 512), RGB with ImageNet's normalisation; out logits (n, 19, 512, 512) in the order of
-CelebAMask-HQ, as zllrunning's BiSeNet has it. In that data set left is the left of the picture.
+CelebAMask-HQ, as zllrunning's BiSeNet has it. Left is the person's own left, the right of the picture.
 """
 
 from __future__ import annotations
