@@ -42,7 +42,8 @@ class Parameters(CropParameters, frozen=True, extra="forbid"):
 
 def propose(session: Session) -> dict[str, Any]:
     """The side that the graph has."""
-    side = fixed(session.inputs[0].shape[-1]) if session.inputs[0].shape else None
+    shape = session.inputs[0].shape
+    side = fixed(shape[3]) if len(shape) == 4 and shape[1] == 3 else None
     return {} if side is None else {"side": side}
 
 

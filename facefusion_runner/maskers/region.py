@@ -62,7 +62,8 @@ class Parameters(BaseModel):
 
 def propose(session: Session) -> dict[str, Any]:
     """The side that the graph has."""
-    side = session.inputs[0].shape[-1]
+    shape = session.inputs[0].shape
+    side = shape[3] if len(shape) == 4 and shape[1] == 3 else None
     return {"side": side} if isinstance(side, int) else {}
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from facefusion_runner import cli
 from facefusion_runner.errors import ConfigError, InputError, ModelError, RunnerError
 from facefusion_runner.media.probe import probe
 from facefusion_runner.models.families import families
@@ -226,3 +227,35 @@ def test_domain_and_direction_change_the_picture(task: SmallTask, family_models:
     names = list(pictures)
     for one, other in zip(names[::2], names[1::2], strict=True):
         assert cv2.absdiff(pictures[one], pictures[other]).max() > 10, f"{one} and {other} look alike"
+
+
+def test_what_is_in_front_of_a_face_stays(task: SmallTask, family_models: Path) -> None:
+    target, output = task.folder / "target.png", task.folder / "out.png"
+    picture = face_picture((400, 300), 120)
+    picture[140:158] = (90, 200, 60)
+    cv2.imwrite(str(target), picture)
+    files = {"model_root": family_models, "target": target, "output": output, "overwrite": True}
+    task.run(**files, **options_of("my_inswapper"), mask="box")
+    over = cv2.absdiff(cv2.imread(str(output)), picture).max(axis=2)
+    assert over[144:154, 190:210].min() > 10, "without a mask the bar is drawn over"
+    result = task.run(**files, **options_of("my_inswapper"), mask="box,occlusion", occlusion_model="my_bare")
+    change = cv2.absdiff(cv2.imread(str(output)), picture).max(axis=2)
+    assert change[141:157].max() == 0, "the bar stays as it is"
+    assert np.median(change[165:175, 185:215]) > 10, "and the face around it is replaced"
+    assert result.network_calls["my_bare"] == 1
+
+
+def test_a_source_may_be_left_out_on_the_command_line(
+    task: SmallTask, family_models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {
+        "MODEL_ROOT": str(family_models),
+        "CACHE_ROOT": str(task.cache_root),
+        "CACHE_GRACE_SECONDS": "0",
+        "DETECTOR": "red",
+    }
+    files = ["--target", str(task.options["target"]), "--output", str(task.output), "--trim-end", "0.1"]
+    assert cli.run(["swap", *files, "--generator", "my_dfm"], environ) == 0
+    assert len(read_clip(task.output)) == 3
+    assert cli.run(["swap", *files, "--overwrite", "--generator", "my_inswapper"], environ) == 2
+    assert "error: generator my_inswapper needs a source: name a picture" in capsys.readouterr().err
