@@ -9,6 +9,7 @@ is pasted where both masks have it. There is no source: the person is in the wei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,7 @@ from facefusion_runner.models.session import OpenModel, Session
 from facefusion_runner.models.tensors import unfit
 
 FAMILIES: Final = ("dfm",)
+NEEDS_SOURCE: Final = False
 
 _FACE: Final = "in_face:0"
 _MORPH: Final = "morph_value:0"
@@ -74,7 +76,7 @@ class DfmGenerator:
         self, session: Session, template: TemplateName, side: int, options: GeneratorOptions
     ) -> None:
         self.template = template
-        self._order = [node.name for node in session.outputs]
+        order = [node.name for node in session.outputs]
         morphs = any(node.name == _MORPH for node in session.inputs)
         morph = 1.0 if options.morph is None else options.morph
         self._feeds = {_MORPH: np.array([morph], np.float32)} if morphs else {}
@@ -83,7 +85,7 @@ class DfmGenerator:
         )
         # One morph value holds for a whole batch, so its axis is none of the batch.
         self._network = CropNetwork(
-            session, _FACE, form, self._read, boost=options.pixel_boost, masks=True, alone=morphs
+            session, _FACE, form, partial(_read, order), boost=options.pixel_boost, masks=True, alone=morphs
         )
 
     @property
@@ -97,7 +99,9 @@ class DfmGenerator:
         """One generated face with its mask per crop, in order; raises as `CropNetwork.generate`."""
         return self._network.generate(crops, self._feeds)
 
-    def _read(self, outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-        of = dict(zip(self._order, outputs, strict=True))
-        target_mask, picture, made_mask = (np.moveaxis(of[name], 3, 1) for name in _OUTPUTS)
-        return picture, np.minimum(target_mask, made_mask)
+
+def _read(order: Sequence[str], outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The made face and where both masks have it; `order`: names of the outputs."""
+    of = dict(zip(order, outputs, strict=True))
+    target_mask, picture, made_mask = (np.moveaxis(of[name], 3, 1) for name in _OUTPUTS)
+    return picture, np.minimum(target_mask, made_mask)

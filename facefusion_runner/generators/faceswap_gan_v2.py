@@ -10,6 +10,7 @@ source.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from facefusion_runner.models.session import OpenModel, Session
 from facefusion_runner.models.tensors import unfit
 
 FAMILIES: Final = ("faceswap_gan_v2",)
+NEEDS_SOURCE: Final = False
 
 
 class Parameters(BaseModel, frozen=True, extra="forbid"):
@@ -79,11 +81,10 @@ class FaceswapGan:
     ) -> None:
         """`outputs`: indices of the one output, or of opacity and picture."""
         self.template = template
-        self._outputs = outputs
         halves = per_level((0.5,) * 3)
         form = Form(side, halves, halves, (-1.0, 1.0), colour="bgr", layout="nhwc")
         self._network = CropNetwork(
-            session, session.inputs[0].name, form, self._read, boost=boost, masks=True
+            session, session.inputs[0].name, form, partial(_read, outputs), boost=boost, masks=True
         )
 
     @property
@@ -97,10 +98,12 @@ class FaceswapGan:
         """One generated face with its opacity per crop, in order; raises as `CropNetwork.generate`."""
         return self._network.generate(crops, {})
 
-    def _read(self, outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-        parts = [np.moveaxis(outputs[index], 3, 1) for index in self._outputs]
-        opacity, picture = (parts[0][:, :1], parts[0][:, 1:]) if len(parts) == 1 else parts
-        return picture, opacity
+
+def _read(indices: Sequence[int], outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Picture and opacity, of one output or of two."""
+    parts = [np.moveaxis(outputs[index], 3, 1) for index in indices]
+    opacity, picture = (parts[0][:, :1], parts[0][:, 1:]) if len(parts) == 1 else parts
+    return picture, opacity
 
 
 def _outputs(session: Session, side: int, names: Sequence[str]) -> list[int]:

@@ -132,7 +132,7 @@ class IdentityGenerator:
             session,
             parameters.target_input,
             Form.of(parameters),
-            self._read,
+            _picture_and_mask if parameters.mask_output else _picture,
             boost=pixel_boost,
             masks=parameters.mask_output,
         )
@@ -172,9 +172,6 @@ class IdentityGenerator:
         """One generated face per crop (side, side, 3), in order; raises as `CropNetwork.generate`."""
         return self._network.generate(crops, {self._parameters.source_input: source})
 
-    def _read(self, outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        return outputs[0], outputs[1] if self._parameters.mask_output else None
-
     def _check_length(self, found: int) -> None:
         if self._converter is not None:
             takes = self._converter.takes
@@ -187,6 +184,14 @@ class IdentityGenerator:
                 f"model {self._session.entry.id}: takes embeddings of {takes} values in the space "
                 f"{self._space}, the encoder gives {found}: choose an encoder of that space"
             )
+
+
+def _picture(outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], None]:
+    return outputs[0], None
+
+
+def _picture_and_mask(outputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    return outputs[0], outputs[1]
 
 
 def average(embeddings: Sequence[Float]) -> Float:

@@ -138,6 +138,11 @@ def proposed(role: Role, session: Session) -> dict[str, Any]:
     return {} if propose is None else dict(propose(session))
 
 
+def needs_source(entry: ModelEntry) -> bool:
+    """False for a generator whose family's file says that the person is in its weights."""
+    return bool(getattr(_module(entry.role, entry.family), "NEEDS_SOURCE", True))
+
+
 def roles_of(family: str) -> list[Role]:
     """The roles that have a family of this name."""
     return [role for role in get_args(Role) if family in families(role)]

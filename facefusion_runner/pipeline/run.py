@@ -140,7 +140,7 @@ class _Task:
     def run(self) -> Result:
         self._enter("loading")
         networks = self._networks()
-        check_sources(self._plan, self._settings.generator, networks.generator.most_sources)
+        check_sources(self._plan.sources, self._settings.generator, networks.generator.most_sources)
         self._enter("preparing")
         source = prepare_source(self._plan, networks, self._artifacts)
         select = selector(self._settings, networks)
