@@ -84,9 +84,10 @@ class CropNetwork:
         masks: bool = False,
         alone: bool = False,
     ) -> None:
-        """`target`: the input that takes the crops. masks: `read` gives masks. alone: one tile at a time though
-        the graph would take more. `read` must not be a method of whoever holds this network: in a circle of
-        references the session would outlive its task.
+        """`target`: the input that takes the crops. masks: `read` gives masks. alone: one tile at a time.
+
+        `read` must not be a method of whoever holds this network: in a circle of references the session
+        would outlive its task.
         """
         self._session = session
         self._inputs = {node.name: node for node in session.inputs}

@@ -99,3 +99,16 @@ def test_the_search_for_ids_would_find_one(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_text('"""inswapper_128 is fine here"""\n# and here: inswapper_128\nx = "inswapper_128"\n')
     assert code_of(path).count("inswapper_128") == 1
+
+
+def test_no_module_names_a_family_but_its_own_file() -> None:
+    """So a family is one file and a catalog entry. The default generator is named by the settings."""
+    found = []
+    for role in ("detector", "landmarker", "encoder", "segmenter", "generator", "enhancer"):
+        for family in families(role):  # type: ignore[arg-type]
+            pattern = re.compile(rf"""["']{re.escape(family)}["']""")
+            for path in REPOSITORY.glob("facefusion_runner/**/*.py"):
+                own = re.search(rf"FAMILIES\b.*[\"']{re.escape(family)}[\"']", path.read_text())
+                if own is None and pattern.search(code_of(path)):
+                    found.append((family, path.name))
+    assert found == [("mesh", "settings.py")]
