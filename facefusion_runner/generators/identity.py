@@ -36,6 +36,7 @@ from facefusion_runner.models.session import OpenModel, Session
 from facefusion_runner.models.tensors import unfit
 
 FAMILIES: Final = ("inswapper", "simswap", "ghost", "hyperswap", "hififace")
+NEEDS_SOURCE: Final = True
 
 _EMAP_SHAPE: Final = (512, 512)
 

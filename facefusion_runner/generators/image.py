@@ -35,6 +35,7 @@ from facefusion_runner.models.session import OpenModel, Session
 from facefusion_runner.models.tensors import Triple, tensor
 
 FAMILIES: Final = ("blendswap", "uniface")
+NEEDS_SOURCE: Final = True
 
 _USUAL: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     {

@@ -33,6 +33,7 @@ from facefusion_runner.models.tensors import unfit
 from facefusion_runner.segmenters import SKIN, Segmenter
 
 FAMILIES: Final[tuple[str, ...]] = ("mesh",)
+NEEDS_SOURCE: Final = True
 
 TEXELS: Final = 1.5
 """Side of the texture in units of the crop's side."""

@@ -31,6 +31,7 @@ from facefusion_runner.models.session import OpenModel, Session
 from facefusion_runner.models.tensors import Triple, tensor, unfit
 
 FAMILIES: Final = ("stargan_v2",)
+NEEDS_SOURCE: Final = True
 
 
 class Parameters(CropParameters, frozen=True, extra="forbid"):

@@ -138,9 +138,10 @@ def proposed(role: Role, session: Session) -> dict[str, Any]:
     return {} if propose is None else dict(propose(session))
 
 
-def needs_source(entry: ModelEntry) -> bool:
-    """False for a generator whose family's file says that the person is in its weights."""
-    return bool(getattr(_module(entry.role, entry.family), "NEEDS_SOURCE", True))
+def needs_source(entry: ModelEntry) -> bool | None:
+    """Whether the family's file says that its generators need a source; None where it says nothing."""
+    said: bool | None = getattr(_module(entry.role, entry.family), "NEEDS_SOURCE", None)
+    return said
 
 
 def roles_of(family: str) -> list[Role]:

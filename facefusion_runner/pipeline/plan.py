@@ -35,13 +35,16 @@ class Plan:
 def make_plan(settings: Settings) -> Plan:
     """Raises InputError, ConfigError or StorageError naming the first thing that cannot work.
 
-    Sources are missing, or would be ignored, as the generator's family says.
+    Whether sources are missing or would be ignored is known here where the generator's family says so, and
+    else when the generator is loaded (`check_sources`).
     """
     if settings.target is None:
         raise InputError("no target: name a video or picture with --target or TARGET")
     if settings.output is None:
         raise InputError("no output: name the file to write with --output or OUTPUT")
-    check_sources(settings.source, settings.generator, None if _needs_source(settings) else 0)
+    needs_source = _needs_source(settings)
+    if needs_source is not None:
+        check_sources(settings.source, settings.generator, None if needs_source else 0)
     for source in settings.source:
         _check_picture(source, "source")
     inputs = [settings.target, *settings.source]
@@ -78,7 +81,7 @@ def check_sources(sources: Sequence[Path], generator: str, most: int | None) -> 
         raise InputError(f"generator {generator} takes one source picture, not {given}; name the best one")
 
 
-def _needs_source(settings: Settings) -> bool:
+def _needs_source(settings: Settings) -> bool | None:
     """Raises ModelError or ConfigError for a generator that no catalog knows, or a catalog at fault."""
     catalog = Catalog.load(settings.model_root)
     accepted = frozenset(settings.model_licenses_accepted)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from facefusion_runner.errors import ConfigError, InputError, ModelError, Runner
 from facefusion_runner.media.probe import probe
 from facefusion_runner.models.families import families
 from facefusion_runner.pipeline.run import _Task
+from tests.models.test_catalog import install
 from tests.pipeline.conftest import SmallTask, faces, read_clip
-from tests.support.family_models import MODELS
+from tests.support.family_models import MODELS, entry
 from tests.support.tiny_models import face_picture
 
 SOURCELESS = ("dfm", "faceswap_gan_v2")
@@ -23,6 +26,7 @@ GENERATORS = {
     "my_inswapper": {},
     "my_hyperswap": {},
     "my_ghost": {},
+    "my_ghost_of_e5": {"encoder": "e5"},
     "my_simswap": {},
     "my_hififace": {},
     "my_blendswap": {},
@@ -42,6 +46,8 @@ EXTRAS = {
     "codeformer": {"enhancer": "codeformer"},
     "real_esrgan": {"enhancer": "real_esrgan", "enhancer_blend": "1"},
 }
+
+NETWORKS = {name for name, model in MODELS.items() if model.role in ("mask", "enhancer")}
 
 
 def options_of(generator: str) -> dict[str, Any]:
@@ -86,9 +92,7 @@ def test_masks_and_enhancers_take_part(task: SmallTask, family_models: Path, ext
         **options_of("my_inswapper"),
         **EXTRAS[extra],
     )
-    assert result.faces == 3 and set(result.network_calls) & {
-        name for name, model in MODELS.items() if model.role in ("mask", "enhancer")
-    }
+    assert result.faces == 3 and result.network_calls.keys() & NETWORKS
     assert ("enhancement" in result.stage_seconds) == ("enhancer" in EXTRAS[extra])
     for before, plain, after in zip(faces(3), without, read_clip(task.output), strict=True):
         assert cv2.absdiff(plain, after).max() > 8, "it changed nothing"
@@ -112,7 +116,15 @@ def test_every_family_swaps_a_real_clip(
         **{"detector": "retinaface_light", **options},
     )
     assert result.frames == 2 and result.faces == 2
-    assert len(read_clip(task.output)) == 2
+    assert generator in GENERATORS or result.network_calls.keys() & NETWORKS, "it has no part"
+    after = read_clip(task.output)
+    with av.open(str(target)) as container:
+        before = [frame.to_ndarray(format="bgr24") for frame in islice(container.decode(video=0), 2)]
+    for old, new in zip(before, after, strict=True):
+        change = cv2.absdiff(old, new).max(axis=2)
+        # The weights of the two mask networks are random: they may keep all of the target.
+        assert np.mean(change > 20) > 0.002 or generator in ("occlusion", "region"), "nothing was put in"
+        assert np.mean(change > 20) < 0.6 and np.median(change) < 12, "what is no face has changed"
 
 
 def first_decoded(task: SmallTask, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -243,6 +255,31 @@ def test_what_is_in_front_of_a_face_stays(task: SmallTask, family_models: Path) 
     assert change[141:157].max() == 0, "the bar stays as it is"
     assert np.median(change[165:175, 185:215]) > 10, "and the face around it is replaced"
     assert result.network_calls["my_bare"] == 1
+
+
+def test_a_plug_in_that_needs_no_source_need_not_say_so_beforehand(
+    task: SmallTask, tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+from facefusion_runner.faces.types import Generated
+class Grey:
+    template, side, needs_landmarks, needs_mesh = "arcface_128", 128, False, False
+    embedding_spaces, most_sources = (), 0
+    def prepare(self, sources): return None
+    def generate(self, crops, source): return [Generated(crop.pixels // 2 + 60) for crop in crops]
+def load(entry, open_model, options): return Grey()
+"""
+    points = "[facefusion_runner.generators]\ngrey = grey_family:load\n"
+    points += "[facefusion_runner.catalogs]\ngrey = grey_family:CATALOG\n"
+    catalog = 'CATALOG = """\n' + entry("grey", "generator", "grey", {}).replace("grey.onnx", "") + '"""'
+    site = tmp_path / "site"
+    site.mkdir()
+    install(site, "grey_family", points, grey_family=code + catalog)
+    monkeypatch.syspath_prepend(site)
+    result = task.run(generator="grey", source=(), trim_end="0.1")
+    assert result.faces == 3
+    with pytest.raises(InputError, match="generator grey needs no source"):
+        task.run(generator="grey", overwrite=True)
 
 
 def test_a_source_may_be_left_out_on_the_command_line(

@@ -49,6 +49,17 @@ MODELS: Mapping[str, Model] = {
         lambda path: graphs.ghost_graph(path, width=8),
         {"template": "arcface_112_v1", "side": 256, "source": "raw", **BRIDGED, **HALVES},
     ),
+    "my_ghost_of_e5": Model(
+        "generator",
+        "ghost",
+        lambda path: graphs.generator_graph(
+            path, side=256, width=8, output_range=(-1.0, 1.0), blocks=2, identity_size=128
+        ),
+        {
+            **{"template": "arcface_112_v1", "side": 256, "source": "raw", "embedding_space": "facenet"},
+            **HALVES,
+        },
+    ),
     "my_simswap": Model(
         "generator",
         "simswap",

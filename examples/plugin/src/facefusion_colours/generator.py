@@ -21,6 +21,7 @@ from facefusion_runner.models.families import parameters
 from facefusion_runner.models.session import OpenModel
 
 FAMILIES = ("colour_transfer",)
+NEEDS_SOURCE = True
 
 
 class Parameters(BaseModel, frozen=True, extra="forbid"):
