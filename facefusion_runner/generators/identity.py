@@ -42,7 +42,7 @@ _EMAP_SHAPE: Final = (512, 512)
 
 _HALVES: Final = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "output_range": [-1.0, 1.0]}
 _IMAGENET: Final = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-_USUAL: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
+USUAL: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     {
         "inswapper": {"template": "arcface_128", "source": "emap"},
         "simswap": {"template": "arcface_112_v1", "source": "normalised", **_IMAGENET},
@@ -77,7 +77,7 @@ def propose(session: Session) -> dict[str, Any]:
     """The family's usual parameters, with the side and the names of the graph's inputs."""
     pictures = [node for node in session.inputs if len(node.shape) == 4]
     vectors = [node for node in session.inputs if len(node.shape) == 2]
-    usual = dict(_USUAL[session.entry.family])
+    usual = dict(USUAL[session.entry.family])
     if len(pictures) == len(vectors) == 1:
         usual |= {"side": fixed(pictures[0].shape[-1]) or 256}
         usual |= {"target_input": pictures[0].name, "source_input": vectors[0].name}

@@ -37,7 +37,7 @@ from facefusion_runner.models.tensors import Triple, tensor
 FAMILIES: Final = ("blendswap", "uniface")
 NEEDS_SOURCE: Final = True
 
-_USUAL: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
+USUAL: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     {
         "blendswap": {"source_template": "arcface_112_v2", "source_side": 112},
         "uniface": {
@@ -76,7 +76,7 @@ class Parameters(CropParameters, frozen=True, extra="forbid"):
 
 def propose(session: Session) -> dict[str, Any]:
     """The family's usual parameters, with the sides that the graph has."""
-    usual = dict(_USUAL[session.entry.family])
+    usual = dict(USUAL[session.entry.family])
     sides = {node.name: fixed(node.shape[-1]) for node in session.inputs if len(node.shape) == 4}
     usual |= {"side": sides.get("target") or 256}
     return usual | {"source_side": sides.get("source") or usual["source_side"]}

@@ -125,6 +125,14 @@ def parameters_class(role: Role, family: str) -> type[BaseModel] | None:
     return cls if isinstance(cls, type) and issubclass(cls, BaseModel) else None
 
 
+def usual(role: Role, family: str) -> dict[str, Any]:
+    """The parameters that models of a family mostly have: what its file says, else the defaults."""
+    module, cls = _module(role, family), parameters_class(role, family)
+    fields = {} if cls is None else cls.model_fields
+    defaults = {name: field.default for name, field in fields.items() if not field.is_required()}
+    return {**defaults, **getattr(module, "USUAL", {}).get(family, {})}
+
+
 def about(role: Role, family: str) -> str:
     """The first sentence of the family's file."""
     module = _module(role, family)

@@ -6,12 +6,12 @@ python -m facefusion_runner.models.overview > docs/models.md
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from facefusion_runner.models.catalog import Catalog, ModelEntry, Role
-from facefusion_runner.models.families import about, families, parameters, parameters_class
+from facefusion_runner.models.families import about, families, parameters, parameters_class, usual
 
 COMMAND: Final = "python -m facefusion_runner.models.overview > docs/models.md"
 
@@ -69,7 +69,8 @@ def _rows(catalog: Catalog, role: Role) -> Iterator[Sequence[str]]:
         yield role, f"`{entry.family}`", f"`{entry.id}`", *numbers, _licence(catalog, entry)
     for family in families(role):
         if family not in {entry.family for entry in entries}:
-            yield role, f"`{family}`", "yours", "", _usual(role, family, "template"), "", "yours"
+            mostly = usual(role, family)
+            yield role, f"`{family}`", "yours", "", _code(mostly.get("template")), _side(mostly), "yours"
 
 
 def _numbers(catalog: Catalog, entry: ModelEntry) -> tuple[str, str, str]:
@@ -87,8 +88,11 @@ def _numbers(catalog: Catalog, entry: ModelEntry) -> tuple[str, str, str]:
         space = entry.id
     if carried := values.get("converters"):
         space += " ← " + ", ".join(carried)
-    side = values.get("side")
-    return space, _code(values.get("template")), "" if side is None else str(side)
+    return space, _code(values.get("template")), _side(values)
+
+
+def _side(values: Mapping[str, Any]) -> str:
+    return str(values.get("side") or "")
 
 
 def _carried(catalog: Catalog, converter: ModelEntry) -> str:
@@ -100,13 +104,6 @@ def _carried(catalog: Catalog, converter: ModelEntry) -> str:
         if model == converter.id
     }
     return ", ".join(ways)
-
-
-def _usual(role: Role, family: str, name: str) -> str:
-    """The default of a family's parameter, where it has one."""
-    cls = parameters_class(role, family)
-    field = cls.model_fields.get(name) if cls is not None else None
-    return "" if field is None or field.is_required() else _code(field.default)
 
 
 def _licence(catalog: Catalog, entry: ModelEntry) -> str:

@@ -26,6 +26,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
         "--parameter",
         'outputs={a_to_b=["alpha_b","bgr_b"],b_to_a=["alpha_a","bgr_a"]}',
     ),
+    "my_ghost_of_e5": ("--parameter", "embedding_space=facenet"),
     "my_e5": ("--parameter", "template=mtcnn_512", "--parameter", "space=facenet"),
 }
 IMPORTED = [

@@ -76,7 +76,8 @@ class ColourTransfer:
         own, lab = colours(pixels), to_lab(pixels)
         moved = (lab - own.mean) * (wanted.spread / np.maximum(own.spread, 1.0)) + wanted.mean
         mixed = lab + self._strength * (moved - lab)
-        return cv2.cvtColor(np.rint(np.clip(mixed, 0, 255)).astype(np.uint8), cv2.COLOR_LAB2BGR)
+        rounded = np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+        return np.asarray(cv2.cvtColor(rounded, cv2.COLOR_LAB2BGR), np.uint8)
 
 
 def colours(crop: Picture) -> Colours:
