@@ -29,6 +29,8 @@ OptionalShare = Annotated[float | None, *kinds.number("0..1", 0, 1)]
 Moment = Annotated[Fraction | None, *kinds.single(values.moment, "TIME")]
 OptionalPath = Annotated[Path | None, *kinds.path()]
 ModelName = Annotated[str, *kinds.word("MODEL", "auto, a model's id or a family")]
+OptionalModelName = Annotated[str | None, *kinds.word("MODEL", "auto, a model's id or a family")]
+MaskKind = Literal["box", "hull", "occlusion", "region"]
 
 
 class Files(BaseModel):
@@ -100,6 +102,24 @@ class Networks(BaseModel):
     pixel_boost: Annotated[int, *kinds.whole("N", 1, 8)] = Field(
         default=1, description="Generate at N times the model's own resolution."
     )
+    domain: Annotated[str | None, *kinds.word("NAME", "one of the generator's domains")] = Field(
+        default=None, description="Look that the face takes on, for generators that know several."
+    )
+    morph: OptionalShare = Field(
+        default=None,
+        description="How far the face goes to the generator's own person, where it can stop on the way. "
+        "Default: all the way.",
+    )
+    direction: Annotated[Literal["a_to_b", "b_to_a"] | None, *kinds.one_of("a_to_b", "b_to_a")] = Field(
+        default=None,
+        description="Whose face becomes whose, for generators of one pair of persons. Default: a_to_b.",
+    )
+    enhancer: OptionalModelName = Field(
+        default=None, description="Redraws the new face in finer detail. Default: none does."
+    )
+    enhancer_blend: Share = Field(
+        default=0.8, description="Weight of the enhanced face against the generated one."
+    )
 
 
 class Blending(BaseModel):
@@ -108,10 +128,19 @@ class Blending(BaseModel):
     blend_mode: Annotated[
         Literal["alpha", "seamless", "pyramid"], *kinds.one_of("alpha", "seamless", "pyramid")
     ] = Field(default="alpha", description="How the new face is joined to the picture.")
-    mask: Annotated[tuple[Literal["box", "hull"], ...], *kinds.some_of("box", "hull")] = Field(
+    mask: Annotated[tuple[MaskKind, ...], *kinds.some_of("box", "hull", "occlusion", "region")] = Field(
         default=(),
-        description="What is replaced: the crop's box, the landmarks' hull, or where both agree. "
-        "Default: what the generator says, else the box.",
+        description="What is replaced: the crop's box, the landmarks' hull, what nothing is in front of, the "
+        "face's regions, or where several agree. Default: what the generator says, else the box.",
+    )
+    mask_regions: Annotated[
+        tuple[str, ...], *kinds.words("REGION,…", "regions separated by commas", r"[a-z][a-z0-9_]{0,31}")
+    ] = Field(default=(), description="Regions that --mask region replaces. Default: the bare face.")
+    occlusion_model: ModelName = Field(
+        default="auto", description="Network behind --mask occlusion: sees what is in front of a face."
+    )
+    region_model: ModelName = Field(
+        default="auto", description="Network behind --mask region: tells the parts of a face apart."
     )
     mask_feather: Share = Field(
         default=0.15, description="Width of the mask's soft edge, as a share of the crop's side."

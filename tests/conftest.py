@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ("tests.support.shared_models", "tests.support.tiny_models")
+pytest_plugins = (
+    "tests.support.shared_models",
+    "tests.support.tiny_models",
+    "tests.support.family_models",
+)
 
 # What a shell starts in the background ignores SIGINT, and so would every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

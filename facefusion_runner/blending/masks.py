@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facefusion_runner.faces.types import Float, Mask
+from facefusion_runner.faces.types import Float, Mask, Matrix
 
 FEATHER: Final = 0.15
 
@@ -25,6 +25,11 @@ _NOSE_BASE: Final = 33
 _FOREHEAD: Final = 0.5
 # A hull is made of slopes several pixels wide, which a larger crop gets by interpolation.
 _HULL_SIDE: Final = 128
+# Networks see edges a pixel or two wide, at a fraction of the picture's resolution.
+_SOFTNESS: Final = 0.015
+# Weights further than half of this from a half count as sure: where a network is less than certain of a
+# cheek, both faces would show through each other.
+_DOUBT: Final = 0.3
 
 
 def _slope(depth: NDArray[np.floating], width: float) -> NDArray[np.floating]:
@@ -37,7 +42,7 @@ def _to_mask(weights: NDArray[np.floating]) -> Mask:
     return np.asarray(np.rint(weights * 255.0), np.uint8)
 
 
-# A task needs one; at a pixel boost of 8 a mask may have 16 MB.
+# A task needs two; at a pixel boost of 8 a mask may have 16 MB.
 @lru_cache(maxsize=4)
 def box_mask(
     side: int,
@@ -93,6 +98,22 @@ def _depth(hull: NDArray[np.float64], side: int) -> Float:
     for (x, y), offset in zip(normals, offsets, strict=True):
         np.minimum(depth, np.add.outer(at * y - offset, at * x).astype(np.float32), out=depth)
     return depth
+
+
+def network_mask(weights: Float, onto: Matrix, side: int) -> Mask:
+    """What a network lets be replaced, as a mask of a crop of `side` pixels.
+
+    `weights` (s, s) in 0..1, 1 where the new face may be; `onto`: the network's pixels to the crop's. 0 up to
+    where the weights cross a half and rising inwards from there, so that nothing of the new face lies on what
+    is in front of it. Beyond the network's view its edge goes on.
+    """
+    decided = np.clip((weights - np.float32(0.5)) / np.float32(_DOUBT) + np.float32(0.5), 0.0, 1.0)
+    blurred = cv2.GaussianBlur(decided, (0, 0), _SOFTNESS * weights.shape[0])
+    mask = _to_mask(_slope(np.asarray(blurred) - 0.5, 0.5))
+    return np.asarray(
+        cv2.warpAffine(mask, onto, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+        np.uint8,
+    )
 
 
 def combine(masks: Sequence[Mask]) -> Mask:

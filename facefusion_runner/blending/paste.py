@@ -27,7 +27,9 @@ _DOUBLED_FROM: Final = 2.0
 # A crop of more than twice the picture's resolution is shrunk by area to twice: bilinear would skip
 # pixels and alias. Shrunk to the picture's own resolution it would lose detail to the warp.
 _OVERSAMPLING: Final = 2.0
-_RING: Final = 1
+# Modes look at the generated picture up to a pixel beyond the mask: two of the crop's pixels at this
+# oversampling, and one more for the kernel.
+_RING: Final = 4
 
 
 def paste(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facefusion_runner.commands.libraries import imported
 from facefusion_runner.commands.options import Invocation, SettingsCommand, epilog, load, setting_options
 from facefusion_runner.commands.tables import print_table
-from facefusion_runner.errors import ModelError
+from facefusion_runner.errors import ConfigError, ModelError
 from facefusion_runner.progress import Meter, Reporter, make_reporter
 from facefusion_runner.settings import Messages, Models, Settings
 
@@ -22,6 +23,7 @@ EXAMPLES = (
     "facefusion-runner models list",
     "facefusion-runner models pull ID --accept LICENCE",
     "facefusion-runner models import ID weights.onnx",
+    "facefusion-runner models import weights.onnx --family dfm --licence mit --add",
 )
 
 
@@ -105,18 +107,65 @@ def verify(ctx: click.Context, /, ids: tuple[str, ...], **given: Any) -> None:
 @models.command(
     "import",
     cls=SettingsCommand,
-    epilog=epilog("facefusion-runner models import ID weights.onnx"),
+    epilog=epilog(
+        "facefusion-runner models import ID weights.onnx",
+        "facefusion-runner models import weights.onnx --family dfm",
+        "facefusion-runner models import net.onnx --family e5 --parameter space=mine --licence mit --add",
+    ),
 )
-@click.argument("model_id", metavar="ID")
-@click.argument("file", metavar="FILE")
+@click.argument("arguments", nargs=-1, required=True, metavar="[ID] FILE")
+@click.option("--family", metavar="FAMILY", help="What kind of network a file is that no catalog knows.")
+@click.option("--role", metavar="ROLE", help="Needed where several roles have the family.")
+@click.option("--id", "new_id", metavar="ID", help="Name of the new model. Default: the file's.")
+@click.option("--licence", metavar="LICENCE", help="Id of the file's licence.")
+@click.option(
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What the graph does not tell; may be repeated.",
+)
+@click.option("--add", is_flag=True, help="Copy the file and add the entry to your catalog.")
 @setting_options(Models, Messages)
 @click.pass_context
-def import_(ctx: click.Context, /, model_id: str, file: str, **given: Any) -> None:
+def import_(ctx: click.Context, /, arguments: tuple[str, ...], family: str | None, **given: Any) -> None:
     """Take a file of yours as weights.
 
-    It is copied into MODEL_ROOT if it is the file that the catalog describes."""
-    catalog, store = _open(load(ctx, given).settings)
-    click.echo(store.import_file(catalog.get(model_id), Path(file)))
+    With an ID it is copied into MODEL_ROOT if it is the file that the catalog describes. With --family its
+    graph is checked against what the family needs, and the catalog entry for it is printed."""
+    settings = load(ctx, given).settings
+    if len(arguments) != (2 if family is None else 1):
+        raise ConfigError("models import takes ID FILE, or FILE --family FAMILY; see models import --help")
+    if family is None:
+        catalog, store = _open(settings)
+        click.echo(store.import_file(catalog.get(arguments[0]), Path(arguments[1])))
+    else:
+        _propose(settings, Path(arguments[0]), family, given)
+
+
+def _propose(settings: Settings, file: Path, family: str, given: dict[str, Any]) -> None:
+    """Prints the entry of a file that no catalog knows, and adds it where that is asked for."""
+    proposal = imported("facefusion_runner.models.proposal")
+    session = imported("facefusion_runner.models.session")
+    catalog, store = _open(settings)
+    entry = proposal.propose(
+        file,
+        family,
+        role=given["role"],
+        model_id=given["new_id"],
+        licence=given["licence"] or proposal.UNNAMED,
+        given=dict(map(proposal.parameter, given["parameters"])),
+        catalog=catalog,
+        store=store,
+        factory=session.SessionFactory("cpu"),
+    )
+    if given["add"]:
+        path = proposal.add(
+            entry, settings.model_root, lambda catalog: type(store)(settings.model_root, catalog)
+        )
+        click.echo(f"{entry.id}: {path}")
+    else:
+        click.echo(proposal.toml(entry, tuple(catalog.licences)), nl=False)
 
 
 @models.command(

@@ -51,7 +51,7 @@ def swap(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _require_files(settings: Settings) -> None:
-    missing = [f"--{name}" for name in ("source", "target", "output") if not getattr(settings, name)]
+    missing = [f"--{name}" for name in ("target", "output") if not getattr(settings, name)]
     if missing:
         raise ConfigError(f"swap needs {' and '.join(missing)}; see facefusion-runner swap --help")
 

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from facefusion_runner.faces.types import Float, Matrix, Picture
 
 TemplateName = Literal[
-    "arcface_112_v1", "arcface_112_v2", "arcface_128", "ffhq_512", "mtcnn_512", "dfl_whole_face"
+    "arcface_112_v1",
+    "arcface_112_v2",
+    "arcface_128",
+    "ffhq_512",
+    "mtcnn_512",
+    "dfl_whole_face",
+    "faceswap_gan",
 ]
 
 
@@ -54,6 +60,11 @@ TEMPLATES: Final[Mapping[TemplateName, NDArray[np.float64]]] = MappingProxyType(
             0.35342266, 0.39285716, 0.62797622, 0.39285716, 0.48660713, 0.5401786,
             0.38839287, 0.68750011, 0.59821427, 0.68750011,
         ),
+        # The middle 220 of the 256 pixels of an aligned face: what the networks see when they are trained.
+        "faceswap_gan": _template(
+            0.29744224, 0.28285646, 0.75931098, 0.27978345, 0.52179454, 0.56093767,
+            0.35178163, 0.82028160, 0.70630779, 0.82111868,
+        ),
     }
 )  # fmt: skip
 
@@ -87,6 +98,17 @@ def alignment(points: NDArray[np.floating], template: TemplateName, side: int) -
 def invert(matrix: Matrix) -> Matrix:
     """The transform back."""
     return np.asarray(cv2.invertAffineTransform(matrix), np.float64)
+
+
+def compose(outer: Matrix, inner: Matrix) -> Matrix:
+    """The transform that does `inner` first and then `outer`."""
+    return np.asarray(outer @ np.vstack([inner, (0.0, 0.0, 1.0)]))
+
+
+def enlargement(factor: float) -> Matrix:
+    """A crop's pixels to those of the same crop with `factor` times the side, edge to edge."""
+    shift = 0.5 * factor - 0.5
+    return np.array([[factor, 0.0, shift], [0.0, factor, shift]])
 
 
 def apply(matrix: Matrix, points: NDArray[np.floating]) -> Float:

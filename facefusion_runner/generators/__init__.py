@@ -7,18 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from facefusion_runner.errors import ConfigError
 from facefusion_runner.faces.geometry import TemplateName
 from facefusion_runner.faces.types import Crop, Generated, SourceFace
+
+Direction = Literal["a_to_b", "b_to_a"]
+"""Of a network made for one pair of persons: whose face becomes whose."""
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratorOptions:
-    """What the user may change about generation."""
+    """What the task may change about generation."""
 
     pixel_boost: int = 1
     """The crop is cut this many times larger and passed as interleaved tiles in one batch."""
+    space: str | None = None
+    """Space that the sources are embedded in; None: the first of the generator's `embedding_spaces`."""
+    domain: str | None = None
+    """The look that the face takes on, for networks that know several; None: the catalog's choice."""
+    morph: float | None = None
+    """How far the face goes from the target, 0, to the network's person, 1; None: all the way."""
+    direction: Direction | None = None
+    """None: from A to B."""
+
+    def require_only(self, model: str, *understood: str) -> None:
+        """Raises ConfigError for a domain, morph or direction that `model` would ignore."""
+        for name in ("domain", "morph", "direction"):
+            if getattr(self, name) is not None and name not in understood:
+                raise ConfigError(f"generator {model} knows no {name}; leave --{name} out")
 
 
 class Generator(Protocol):
@@ -48,8 +66,14 @@ class Generator(Protocol):
         ...
 
     @property
-    def embedding_space(self) -> str | None:
-        """The encoder space sources must be embedded in; None: no embedding is read."""
+    def embedding_spaces(self) -> tuple[str, ...]:
+        """The encoder spaces that sources may be embedded in, the network's own first; empty: no embedding
+        is read."""
+        ...
+
+    @property
+    def most_sources(self) -> int | None:
+        """How many source pictures are of use: 0 where the person is in the weights, None for any number."""
         ...
 
     def prepare(self, sources: Sequence[SourceFace]) -> Any:

@@ -1,4 +1,4 @@
-"""Family `mesh`: the source's own skin on the target's mesh.
+"""The mesh: the source's own skin on the target's mesh.
 
 The sources are unrolled once per task into a texture (`texture`); for every crop the texture is drawn on the
 target's mesh in the target's colours and light (`drawing`); a blender network, where the catalog names one,
@@ -33,6 +33,7 @@ from facefusion_runner.models.tensors import unfit
 from facefusion_runner.segmenters import SKIN, Segmenter
 
 FAMILIES: Final[tuple[str, ...]] = ("mesh",)
+NEEDS_SOURCE: Final = True
 
 TEXELS: Final = 1.5
 """Side of the texture in units of the crop's side."""
@@ -67,7 +68,8 @@ class MeshGenerator:
 
     needs_landmarks: Final = True
     needs_mesh: Final = True
-    embedding_space: Final = None
+    embedding_spaces: Final = ()
+    most_sources: Final = None
 
     def __init__(
         self,
@@ -174,6 +176,7 @@ class Blender:
 
 def load(entry: ModelEntry, open_model: OpenModel, options: GeneratorOptions) -> MeshGenerator:
     """Opens the segmenter and the blender that the catalog names."""
+    options.require_only(entry.id)
     chosen = parameters(entry, Parameters)
     segmenter = None
     if chosen.segmenter:

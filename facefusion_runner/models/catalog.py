@@ -119,12 +119,17 @@ class Catalog:
             self._check(entry, self._origin[entry.id])
 
     @classmethod
-    def load(cls, model_root: Path) -> Catalog:
-        """The project's catalogs, those of installed packages, and the user's own in MODEL_ROOT."""
+    def load(cls, model_root: Path, own_text: str | None = None) -> Catalog:
+        """The project's catalogs, those of installed packages, and the user's own in MODEL_ROOT.
+
+        own_text: stands for the content of the user's own, which may not be there yet.
+        """
         sources = [_from_path(BUILT_IN / FILE_NAME), _from_path(Path(__file__).with_name(FILE_NAME))]
         sources += [_from_package(point) for point in metadata.entry_points(group=GROUP)]
         own = model_root / FILE_NAME
-        if own.exists():
+        if own_text is not None:
+            sources.append(Source(str(own), own_text, model_root, own=True))
+        elif own.exists():
             sources.append(_from_path(own, own=True))
         return cls(model_root, sources)
 

@@ -9,23 +9,27 @@ an entry point in the group named like the folder, for example::
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from types import MappingProxyType, ModuleType
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from facefusion_runner.detectors import Detector, DetectorOptions
 from facefusion_runner.encoders import Encoder
+from facefusion_runner.enhancers import Enhancer
 from facefusion_runner.errors import ModelError
 from facefusion_runner.generators import Generator, GeneratorOptions
 from facefusion_runner.landmarkers import Landmarker
+from facefusion_runner.maskers import Masker
 from facefusion_runner.models.catalog import ModelEntry, Role
-from facefusion_runner.models.session import OpenModel
+from facefusion_runner.models.session import OpenModel, Session
 from facefusion_runner.segmenters import Segmenter
 
 FOLDERS: Final = MappingProxyType(
@@ -35,6 +39,8 @@ FOLDERS: Final = MappingProxyType(
         "encoder": "facefusion_runner.encoders",
         "generator": "facefusion_runner.generators",
         "segmenter": "facefusion_runner.segmenters",
+        "mask": "facefusion_runner.maskers",
+        "enhancer": "facefusion_runner.enhancers",
     }
 )
 """The role's folder, which is also the name of its group of entry points."""
@@ -72,6 +78,23 @@ def load_segmenter(entry: ModelEntry, open_model: OpenModel) -> Segmenter:
     return cast(Segmenter, _find("segmenter", entry)(entry, open_model))
 
 
+def load_masker(entry: ModelEntry, open_model: OpenModel) -> Masker:
+    """The masker of `entry`; raises as `load_detector` does."""
+    return cast(Masker, _find("mask", entry)(entry, open_model))
+
+
+def load_enhancer(entry: ModelEntry, open_model: OpenModel) -> Enhancer:
+    """The enhancer of `entry`; raises as `load_detector` does."""
+    return cast(Enhancer, _find("enhancer", entry)(entry, open_model))
+
+
+def load_family(entry: ModelEntry, open_model: OpenModel) -> object:
+    """What the family's code makes of `entry`, whatever its role; raises as `load_detector`."""
+    options = {"detector": DetectorOptions, "generator": GeneratorOptions}
+    further = (options[entry.role](),) if entry.role in options else ()
+    return _find(entry.role, entry)(entry, open_model, *further)
+
+
 def parameters(entry: ModelEntry, cls: type[P]) -> P:
     """The parameters of `entry` as the family's own class; ModelError naming the model and each bad key."""
     try:
@@ -93,6 +116,58 @@ def families(role: Role) -> tuple[str, ...]:
         return ()
     own = {name for module in _modules(role) for name in module.FAMILIES}
     return tuple(sorted(own | set(metadata.entry_points(group=FOLDERS[role]).names)))
+
+
+def parameters_class(role: Role, family: str) -> type[BaseModel] | None:
+    """What the parameters of a family are read by; None for one whose file, or package, does not say."""
+    module = _module(role, family)
+    cls = getattr(module, "Parameters", None)
+    return cls if isinstance(cls, type) and issubclass(cls, BaseModel) else None
+
+
+def usual(role: Role, family: str) -> dict[str, Any]:
+    """The parameters that models of a family mostly have: what its file says, else the defaults."""
+    module, cls = _module(role, family), parameters_class(role, family)
+    fields = {} if cls is None else cls.model_fields
+    defaults = {name: field.default for name, field in fields.items() if not field.is_required()}
+    return {**defaults, **getattr(module, "USUAL", {}).get(family, {})}
+
+
+def about(role: Role, family: str) -> str:
+    """The first sentence of the family's file."""
+    module = _module(role, family)
+    first = (getattr(module, "__doc__", None) or "").strip().split("\n\n")[0]
+    return " ".join(first.split())
+
+
+def proposed(role: Role, session: Session) -> dict[str, Any]:
+    """The catalog parameters that a graph of the entry's family most likely needs."""
+    propose = getattr(_module(role, session.entry.family), "propose", None)
+    return {} if propose is None else dict(propose(session))
+
+
+def needs_source(entry: ModelEntry) -> bool | None:
+    """Whether the family's file says that its generators need a source; None where it says nothing."""
+    said: bool | None = getattr(_module(entry.role, entry.family), "NEEDS_SOURCE", None)
+    return said
+
+
+def roles_of(family: str) -> list[Role]:
+    """The roles that have a family of this name."""
+    return [role for role in get_args(Role) if family in families(role)]
+
+
+def _module(role: Role, family: str) -> ModuleType | None:
+    """The file of a family, here or in an installed package."""
+    if role not in FOLDERS:
+        return None
+    for module in _modules(role):
+        if family in module.FAMILIES:
+            return module
+    for point in metadata.entry_points(group=FOLDERS[role], name=family):
+        with contextlib.suppress(Exception):
+            return sys.modules.get(point.load().__module__)
+    return None
 
 
 def _find(role: Role, entry: ModelEntry) -> Load:

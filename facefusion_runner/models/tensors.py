@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -18,6 +19,16 @@ Colour = Literal["rgb", "bgr"]
 Layout = Literal["nchw", "nhwc"]
 Triple = tuple[float, float, float]
 """One number per channel, in the network's colour order."""
+
+_TYPES: Final[Mapping[str, type[np.generic]]] = MappingProxyType(
+    {
+        "tensor(float)": np.float32,
+        "tensor(float16)": np.float16,
+        "tensor(double)": np.float64,
+        "tensor(int32)": np.int32,
+        "tensor(int64)": np.int64,
+    }
+)
 
 
 def tensor(
@@ -61,6 +72,11 @@ def run(session: Session, batch: Float) -> list[Float]:
     parts = [session.run({node.name: feed[i : i + step]}) for i in range(0, len(feed), step)]
     outputs = parts[0] if len(parts) == 1 else [np.concatenate(of_all) for of_all in zip(*parts, strict=True)]
     return [np.asarray(output, np.float32) for output in outputs]
+
+
+def numpy_type(node: Any) -> type[np.generic]:
+    """The type of the arrays that a graph's input takes."""
+    return _TYPES[node.type]
 
 
 def unfit(session: Session, expected: str) -> ModelError:

@@ -8,7 +8,6 @@ counted from 0.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,12 +33,12 @@ class Artifacts:
         if folder := self._cache.artifact_dir("embeddings"):
             _save(folder / f"source{number}.npy", embedding)
 
-    def before_blending(self, task: FrameTask, masks: Sequence[Mask]) -> None:
+    def before_blending(self, task: FrameTask) -> None:
         """The frame as decoded, its crops, masks, landmarks and transforms."""
         name = f"{task.frame.index:08d}"
         if folder := self._cache.artifact_dir("frames"):
             _write(folder / f"{name}.png", task.frame.bgr)
-        for number, (face, crop, mask) in enumerate(zip(task.faces, task.crops, masks, strict=True)):
+        for number, (face, crop, mask) in enumerate(zip(task.faces, task.crops, task.masks, strict=True)):
             if folder := self._cache.artifact_dir("crops"):
                 _write(folder / f"{name}-{number}.png", crop.pixels)
             if folder := self._cache.artifact_dir("masks"):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from facefusion_runner.detectors import Detector, DetectorOptions
 from facefusion_runner.encoders import Encoder
-from facefusion_runner.errors import ConfigError
+from facefusion_runner.enhancers import Enhancer
+from facefusion_runner.errors import ConfigError, ModelError
 from facefusion_runner.generators import Generator, GeneratorOptions
 from facefusion_runner.landmarkers import Landmarker
+from facefusion_runner.maskers import Masker
 from facefusion_runner.models.catalog import Catalog, ModelEntry, Role
 from facefusion_runner.models.families import (
+    families,
     load_detector,
     load_encoder,
+    load_enhancer,
     load_generator,
     load_landmarker,
+    load_masker,
 )
 from facefusion_runner.models.session import Session, SessionOpener
 from facefusion_runner.models.store import ModelStore
@@ -31,6 +37,9 @@ class Networks:
     generator: Generator
     sessions: tuple[Session, ...]
     """Every session behind them."""
+    occlusion: Masker | None = None
+    region: Masker | None = None
+    enhancer: Enhancer | None = None
 
 
 class NetworkLoader:
@@ -48,11 +57,14 @@ class NetworkLoader:
     def open(self) -> Networks:
         """Raises ModelError, LicenceError, ConfigError or DeviceError with what mends it."""
         settings = self._settings
-        generator = load_generator(
-            self._entry("generator", settings.generator),
-            self._session,
-            GeneratorOptions(settings.pixel_boost),
+        made = self._entry("generator", settings.generator)
+        options = GeneratorOptions(
+            settings.pixel_boost,
+            domain=settings.domain,
+            morph=settings.morph,
+            direction=settings.direction,
         )
+        generator = load_generator(made, self._session, options)
         landmarker = None
         if (
             generator.needs_landmarks
@@ -67,9 +79,29 @@ class NetworkLoader:
             DetectorOptions(settings.detect_size, settings.detect_score, settings.detect_nms),
         )
         encoder = None
-        if generator.embedding_space is not None or settings.select == "reference":
-            encoder = self._encoder(generator.embedding_space)
-        return Networks(detector, landmarker, encoder, generator, tuple(self._sessions.values()))
+        if generator.embedding_spaces or settings.select == "reference":
+            encoder = self._encoder(generator.embedding_spaces)
+            if encoder.space not in generator.embedding_spaces[:1] and generator.embedding_spaces:
+                generator = load_generator(made, self._session, replace(options, space=encoder.space))
+        if settings.mask_regions and "region" not in settings.mask:
+            raise ConfigError(
+                "mask_regions has no meaning without --mask region; leave one out or add the other"
+            )
+        occlusion = self._occlusion() if "occlusion" in settings.mask else None
+        region = self._region() if "region" in settings.mask else None
+        enhancer = None
+        if settings.enhancer is not None:
+            enhancer = load_enhancer(self._entry("enhancer", settings.enhancer), self._session)
+        return Networks(
+            detector,
+            landmarker,
+            encoder,
+            generator,
+            tuple(self._sessions.values()),
+            occlusion,
+            region,
+            enhancer,
+        )
 
     def _landmarker(self, needs_mesh: bool) -> Landmarker:
         """The landmarker of the settings; with `needs_mesh` auto means the first that gives a mesh."""
@@ -92,27 +124,61 @@ class NetworkLoader:
             )
         return landmarker
 
-    def _encoder(self, space: str | None) -> Encoder:
-        """The encoder of `space`, or any where it is None."""
+    def _encoder(self, spaces: Sequence[str]) -> Encoder:
+        """An encoder of one of `spaces`, the first preferred; any where there are none."""
         name = self._settings.encoder
-        if name == "auto" and space is not None:
+        if name == "auto" and spaces:
             # An encoder's space is called like the encoder unless its entry says otherwise.
             fitting = [
-                entry.id
+                entry
+                for space in spaces
                 for entry in self._catalog.entries("encoder")
                 if (entry.parameters.get("space") or entry.id) == space
             ]
-            name = fitting[0] if fitting else name
+            name = self._store.first_usable(fitting).id if fitting else name
         entry = self._entry("encoder", name)
         encoder = load_encoder(entry, self._session)
-        if space not in (None, encoder.space):
+        if spaces and encoder.space not in spaces:
+            own, *others = spaces
+            also = f" and, through converters, of {', '.join(others)}" if others else ""
             raise ConfigError(
-                f"generator {self._settings.generator} understands embeddings of {space}, but encoder "
-                f"{entry.id} makes those of {encoder.space}; name an encoder of {space} with --encoder"
+                f"generator {self._settings.generator} understands embeddings of {own}{also}, but encoder "
+                f"{entry.id} makes those of {encoder.space}; name an encoder of {own} with --encoder, or a "
+                f"converter from {encoder.space} in the generator's catalog entry"
             )
         return encoder
 
+    def _occlusion(self) -> Masker:
+        masker, model = self._masker(self._settings.occlusion_model, "occlusion")
+        if masker.regions:
+            raise ConfigError(f"mask {model} tells regions apart: name it with --region-model")
+        return masker
+
+    def _region(self) -> Masker:
+        masker, model = self._masker(self._settings.region_model, "region")
+        if not masker.regions:
+            raise ConfigError(f"mask {model} tells no regions apart: name it with --occlusion-model")
+        unknown = [region for region in self._settings.mask_regions if region not in masker.regions]
+        if unknown:
+            raise ConfigError(
+                f"region {unknown[0]!r} is unknown to mask {model}; "
+                f"it tells apart {', '.join(masker.regions)}"
+            )
+        return masker
+
+    def _masker(self, name: str, family: str) -> tuple[Masker, str]:
+        """A masker, by name or the first of its family, and its id."""
+        entry = self._entry("mask", family if name == "auto" else name)
+        return load_masker(entry, self._session), entry.id
+
     def _entry(self, role: Role, name: str) -> ModelEntry:
+        if name in families(role) and not any(
+            name in (entry.id, entry.family) for entry in self._catalog.entries(role)
+        ):
+            raise ModelError(
+                f"no catalog holds a model of the {role} family {name}; add one with: "
+                f"facefusion-runner models import FILE --family {name} --add"
+            )
         return self._catalog.resolve(role, name, self._store)
 
     def _session(self, model_id: str) -> Session:

@@ -29,7 +29,7 @@ def prepare_source(plan: Plan, networks: Networks, artifacts: Artifacts) -> Any:
 
     Raises NoFaceError naming the picture without a face.
     """
-    embeds = networks.generator.embedding_space is not None
+    embeds = bool(networks.generator.embedding_spaces)
     sources = [_largest_face(path, networks, embeds) for path in plan.sources]
     for number, source in enumerate(sources):
         if source.face.embedding is not None:

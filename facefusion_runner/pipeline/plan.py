@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,9 @@ from facefusion_runner.media.credentials import MEDIA_TYPES, Credentials
 from facefusion_runner.media.pictures import SUFFIXES
 from facefusion_runner.media.probe import MediaInfo, probe
 from facefusion_runner.media.writer import VideoWriter, check_output
+from facefusion_runner.models.catalog import Catalog
+from facefusion_runner.models.families import needs_source
+from facefusion_runner.models.store import ModelStore
 from facefusion_runner.settings import Settings
 
 
@@ -21,6 +25,7 @@ class Plan:
     """The files of a task, known to be usable."""
 
     sources: tuple[Path, ...]
+    """Empty where the generator needs none, as the person is in its weights."""
     target: MediaInfo
     output: Path
     credentials: Credentials | None = None
@@ -28,13 +33,18 @@ class Plan:
 
 
 def make_plan(settings: Settings) -> Plan:
-    """Raises InputError, ConfigError or StorageError naming the first thing that cannot work."""
-    if not settings.source:
-        raise InputError("no source: name a picture of the face to put in with --source or SOURCE")
+    """Raises InputError, ConfigError or StorageError naming the first thing that cannot work.
+
+    Whether sources are missing or would be ignored is known here where the generator's family says so, and
+    else when the generator is loaded (`check_sources`).
+    """
     if settings.target is None:
         raise InputError("no target: name a video or picture with --target or TARGET")
     if settings.output is None:
         raise InputError("no output: name the file to write with --output or OUTPUT")
+    needs_source = _needs_source(settings)
+    if needs_source is not None:
+        check_sources(settings.source, settings.generator, None if needs_source else 0)
     for source in settings.source:
         _check_picture(source, "source")
     inputs = [settings.target, *settings.source]
@@ -50,6 +60,33 @@ def make_plan(settings: Settings) -> Plan:
         _check_encoding(settings, settings.output, target)
     _check_space(settings, settings.output, target)
     return Plan(settings.source, target, settings.output, _credentials(settings, settings.output))
+
+
+def check_sources(sources: Sequence[Path], generator: str, most: int | None) -> None:
+    """Raises InputError for sources that are missing, or that the generator would ignore.
+
+    most: as `Generator.most_sources`.
+    """
+    given = len(sources)
+    if most == 0 and given:
+        raise InputError(
+            f"generator {generator} needs no source, as the person is in its weights; leave --source out"
+        )
+    if most != 0 and not given:
+        raise InputError(
+            f"generator {generator} needs a source: name a picture of the face to put in with --source or "
+            "SOURCE"
+        )
+    if most is not None and given > most:
+        raise InputError(f"generator {generator} takes one source picture, not {given}; name the best one")
+
+
+def _needs_source(settings: Settings) -> bool | None:
+    """Raises ModelError or ConfigError for a generator that no catalog knows, or a catalog at fault."""
+    catalog = Catalog.load(settings.model_root)
+    accepted = frozenset(settings.model_licenses_accepted)
+    store = ModelStore(settings.model_root, catalog, accepted, settings.offline)
+    return needs_source(catalog.resolve("generator", settings.generator, store))
 
 
 def _check_picture(path: Path, role: str) -> None:

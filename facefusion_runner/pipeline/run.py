@@ -28,9 +28,11 @@ from facefusion_runner.models.session import SessionFactory, SessionOpener
 from facefusion_runner.models.store import ModelStore
 from facefusion_runner.pipeline.artifacts import Artifacts
 from facefusion_runner.pipeline.checkpoints import STRETCH_SECONDS, Checkpoint, Checkpoints, fingerprint
+from facefusion_runner.pipeline.enhancement import Enhancement
+from facefusion_runner.pipeline.masking import Masking, MaskOptions
 from facefusion_runner.pipeline.networks import NetworkLoader, Networks
 from facefusion_runner.pipeline.people import Followed, measured, prepare_source, selector
-from facefusion_runner.pipeline.plan import Plan, make_plan
+from facefusion_runner.pipeline.plan import Plan, check_sources, make_plan
 from facefusion_runner.pipeline.preview import Preview
 from facefusion_runner.pipeline.stages import (
     WAITING_FRAMES,
@@ -38,12 +40,13 @@ from facefusion_runner.pipeline.stages import (
     Blending,
     FrameTask,
     Generation,
-    MaskOptions,
 )
 from facefusion_runner.pipeline.threads import Pipeline, Stage
 from facefusion_runner.progress import Meter, Progress, Reporter
 from facefusion_runner.settings import Settings
 from facefusion_runner.signals import Stop
+
+Stages = Mapping[str, Analysis | Generation | Masking | Enhancement | Blending]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,7 @@ class _Task:
     def run(self) -> Result:
         self._enter("loading")
         networks = self._networks()
+        check_sources(self._plan.sources, self._settings.generator, networks.generator.most_sources)
         self._enter("preparing")
         source = prepare_source(self._plan, networks, self._artifacts)
         select = selector(self._settings, networks)
@@ -216,22 +220,33 @@ class _Task:
         rate = self._settings.fps or self._plan.target.rate or 25
         return max(round(STRETCH_SECONDS * rate), 1)
 
-    def _stages(
-        self, analysis: Analysis, networks: Networks, source: Any
-    ) -> dict[str, Analysis | Generation | Blending]:
+    def _stages(self, analysis: Analysis, networks: Networks, source: Any) -> Stages:
         settings = self._settings
-        masks = MaskOptions(settings.mask, settings.mask_feather, settings.mask_padding)
+        enhancement = {}
+        if networks.enhancer is not None:
+            enhancement = {"enhancement": Enhancement(networks.enhancer, settings.enhancer_blend)}
         return {
             "analysis": analysis,
             "generation": Generation(networks.generator, source, settings.batch_size),
-            "blending": Blending(
-                BLEND_MODES[settings.blend_mode], masks, self._artifacts, settings.visible_label
-            ),
+            "masking": Masking(self._masks(networks)),
+            **enhancement,
+            "blending": Blending(BLEND_MODES[settings.blend_mode], self._artifacts, settings.visible_label),
         }
+
+    def _masks(self, networks: Networks) -> MaskOptions:
+        settings, region = self._settings, networks.region
+        return MaskOptions(
+            tuple(kind for kind in settings.mask if kind in ("box", "hull")),
+            settings.mask_feather,
+            settings.mask_padding,
+            networks.occlusion,
+            region,
+            settings.mask_regions or (region.usual_regions if region is not None else ()),
+        )
 
     def _swap_video(
         self,
-        stages: Mapping[str, Analysis | Generation | Blending],
+        stages: Stages,
         people: Followed,
         models: Sequence[ModelEntry],
     ) -> None:
@@ -320,7 +335,7 @@ class _Task:
             in_stretches=self._segments is not None,
         )
 
-    def _swap_picture(self, stages: Mapping[str, Analysis | Generation | Blending]) -> None:
+    def _swap_picture(self, stages: Stages) -> None:
         target = self._plan.target
         still = Still(read_picture(target.path))
         if target.bit_depth > 8:

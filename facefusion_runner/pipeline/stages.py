@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from facefusion_runner.blending.label import labelled
-from facefusion_runner.blending.masks import box_mask, combine, hull_mask
 from facefusion_runner.blending.paste import Blend, paste
 from facefusion_runner.faces import geometry
 from facefusion_runner.faces.analysis import square_pixels, to_square_pixels
@@ -38,20 +37,10 @@ class FrameTask:
     """The faces to swap."""
     crops: list[Crop] = field(default_factory=list)
     generated: list[Generated] = field(default_factory=list)
+    masks: list[Mask] = field(default_factory=list)
+    """What of each generated face is taken."""
     state: State | None = None
     """Of the analysis before this frame, where a stretch of the film begins with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class MaskOptions:
-    """Which masks are combined, by minimum, with the generator's own."""
-
-    kinds: tuple[str, ...]
-    """Of `box`, `hull`; none: the generator's own mask alone, the box where it has none."""
-    feather: float
-    """Width of the soft edge in units of the crop's side."""
-    padding: tuple[float, float, float, float]
-    """Cut off the box at the top, right, bottom and left, in units of the crop's side."""
 
 
 class Analysis:
@@ -124,22 +113,17 @@ class Generation:
 class Blending:
     """Puts the generated faces back into the frame, and the label where one is wanted."""
 
-    def __init__(self, mode: Blend, masks: MaskOptions, artifacts: Artifacts, label: str = "") -> None:
+    def __init__(self, mode: Blend, artifacts: Artifacts, label: str = "") -> None:
         self._mode = mode
         self._label = label
-        self._masks = masks
         self._artifacts = artifacts
         self.watch = Stopwatch()
 
     def run(self, tasks: Channel[FrameTask]) -> Iterator[FrameTask]:
         for task in tasks:
             with self.watch:
-                masks = [
-                    self._mask(crop, generated)
-                    for crop, generated in zip(task.crops, task.generated, strict=True)
-                ]
-                self._artifacts.before_blending(task, masks)
-                for crop, generated, mask in zip(task.crops, task.generated, masks, strict=True):
+                self._artifacts.before_blending(task)
+                for crop, generated, mask in zip(task.crops, task.generated, task.masks, strict=True):
                     left, top, pixels = paste(task.frame.bgr, generated.pixels, mask, crop.matrix, self._mode)
                     if pixels.size:
                         task.frame.paste(left, top, pixels)
@@ -147,14 +131,3 @@ class Blending:
                     task.frame.paste(*labelled(task.frame.bgr, self._label))
                 self._artifacts.after_blending(task)
             yield task
-
-    def _mask(self, crop: Crop, generated: Generated) -> Mask:
-        side = crop.pixels.shape[0]
-        masks = [] if generated.mask is None else [generated.mask]
-        kinds = self._masks.kinds or (() if masks else ("box",))
-        if "box" in kinds:
-            masks.append(box_mask(side, self._masks.padding, self._masks.feather))
-        if "hull" in kinds:
-            assert crop.landmarks is not None
-            masks.append(hull_mask(crop.landmarks, side, self._masks.feather))
-        return combine(masks)

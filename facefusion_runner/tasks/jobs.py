@@ -76,13 +76,24 @@ def inspect(
     return {"target": described(info), "output": output, "verdicts": verdicts}
 
 
+_MODELS: Final[dict[str, Role]] = {
+    "detector": "detector",
+    "landmarker": "landmarker",
+    "encoder": "encoder",
+    "generator": "generator",
+    "occlusion_model": "mask",
+    "region_model": "mask",
+    "enhancer": "enhancer",
+}
+"""Roles of the models that settings name."""
+
+
 def _check_models(settings: Settings) -> None:
     """Raises ModelError or LicenceError for a model that is named and cannot be used; opens none."""
     catalog, store = _models(settings)
-    roles: tuple[Role, ...] = ("detector", "landmarker", "encoder", "generator")
-    for role in roles:
-        name = getattr(settings, role)
-        if name != "auto":
+    for setting, role in _MODELS.items():
+        name = getattr(settings, setting)
+        if name not in ("auto", None):
             entry = catalog.resolve(role, name, store)
             if entry.file:
                 store.path(entry)

@@ -215,3 +215,14 @@ def test_a_transform_without_inverse_is_refused(matrix: Matrix) -> None:
 def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="mask is"):
         paste(noisy_picture(50, 50), noisy_picture(16, 16), full_mask(17), onto((25, 25), 16, 16))
+
+
+@modes
+def test_a_mask_that_is_full_up_to_the_edge_brings_nothing_in_from_beyond_the_crop(mode: Blend) -> None:
+    picture = smooth_picture(300, 320, sigma=30)
+    matrix = onto((160.0, 150.0), 128, 110, 12)
+    full = np.full((110, 110), 255, np.uint8)
+    left, top, pixels = paste(picture, cut(picture, matrix, 110), full, matrix, mode)
+    there = picture[top : top + pixels.shape[0], left : left + pixels.shape[1]]
+    # The colours of the crop's edge go on for a pixel, where the picture's own are a little other ones.
+    assert cv2.absdiff(pixels, there).max() <= 3

@@ -126,7 +126,7 @@ def test_a_defect_says_so_and_shows_its_traceback_only_when_asked(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["swap"], "swap needs --source and --target and --output; see facefusion-runner swap --help"),
+        (["swap"], "swap needs --target and --output; see facefusion-runner swap --help"),
         (["swap", *FILES[:4]], "swap needs --output; see facefusion-runner swap --help"),
         (["swap", "--ouput", "x"], "No such option '--ouput'. Did you mean '--output'?; see"),
         (["swap", "--fps"], "Option '--fps' requires an argument; see"),

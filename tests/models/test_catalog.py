@@ -82,9 +82,9 @@ def test_every_entry_fits_its_family(catalog: Catalog) -> None:
 def test_every_converter_and_embedding_space_exists(catalog: Catalog) -> None:
     spaces = {entry.parameters.get("space") for entry in catalog.entries("encoder")}
     for entry in catalog.entries("generator"):
-        assert entry.parameters.get("embedding_space") in {None, *spaces}
-        if converter := entry.parameters.get("converter"):
-            assert catalog.get(converter).role == "converter"
+        converters = entry.parameters.get("converters", {})
+        assert {entry.parameters.get("embedding_space"), *converters} & {None, *spaces}
+        assert all(catalog.get(converter).role == "converter" for converter in converters.values())
 
 
 def test_an_unknown_id_names_near_ones_and_the_way_to_add_it(catalog: Catalog, tmp_path: Path) -> None:

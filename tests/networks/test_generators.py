@@ -41,8 +41,8 @@ FAMILIES: Mapping[str, dict[str, Any]] = {
         "mean": graphs.IMAGENET_MEAN,
         "std": graphs.IMAGENET_STD,
         "source": "normalised",
-        "converter": CROSSFACE,
-        "embedding_space": "w600k_r50",
+        "embedding_space": "own",
+        "converters": {"w600k_r50": CROSSFACE},
     },
     "ghost": {
         "template": "arcface_112_v1",
@@ -51,8 +51,8 @@ FAMILIES: Mapping[str, dict[str, Any]] = {
         "std": (0.5, 0.5, 0.5),
         "output_range": (-1.0, 1.0),
         "source": "raw",
-        "converter": CROSSFACE,
-        "embedding_space": "w600k_r50",
+        "embedding_space": "own",
+        "converters": {"w600k_r50": CROSSFACE},
     },
     "hyperswap": {
         "template": "arcface_128",
@@ -71,8 +71,8 @@ FAMILIES: Mapping[str, dict[str, Any]] = {
         "std": (0.5, 0.5, 0.5),
         "output_range": (-1.0, 1.0),
         "source": "normalised",
-        "converter": CROSSFACE,
-        "embedding_space": "w600k_r50",
+        "embedding_space": "own",
+        "converters": {"w600k_r50": CROSSFACE},
     },
 }
 
@@ -144,8 +144,10 @@ def load(factory: SessionFactory, crossface: Path) -> Load:
 
     def load_graph(path: Path, family: str, boost: int = 1, **changed: Any) -> tuple[Generator, Opened]:
         opened = Opened(factory, {"made": path, CROSSFACE: changed.pop("crossface", crossface)})
-        entry = entry_of("made", path, family, {**FAMILIES[family], **changed})
-        return load_generator(entry, opened, GeneratorOptions(pixel_boost=boost)), opened
+        parameters = {**FAMILIES[family], **changed}
+        space = next(iter(parameters.get("converters", ())), None)
+        options = GeneratorOptions(pixel_boost=boost, space=space)
+        return load_generator(entry_of("made", path, family, parameters), opened, options), opened
 
     return load_graph
 
@@ -447,13 +449,13 @@ def test_the_simswap_and_hififace_sources_are_converted_and_then_normalised(
 
 
 def test_a_source_without_a_converter_may_be_raw(load: Load, tmp_path: Path) -> None:
-    generator, _ = load(echo(tmp_path / "echo.onnx", "ghost"), "ghost", converter=None)
+    generator, _ = load(echo(tmp_path / "echo.onnx", "ghost"), "ghost", converters={})
     embedding = embedding_of(1)
     np.testing.assert_array_equal(generator.prepare([source_of(embedding)])[0], embedding)
 
 
 def test_several_sources_are_averaged_by_direction_and_keep_their_length(load: Load, tmp_path: Path) -> None:
-    generator, _ = load(echo(tmp_path / "echo.onnx", "ghost"), "ghost", converter=None)
+    generator, _ = load(echo(tmp_path / "echo.onnx", "ghost"), "ghost", converters={})
     faint, clear = embedding_of(1, length=5), embedding_of(2, length=25)
     mean = generator.prepare([source_of(faint), source_of(clear)])[0]
     np.testing.assert_allclose(unit(mean), unit(unit(faint) + unit(clear)), atol=1e-6)
@@ -469,7 +471,7 @@ def test_the_same_source_twice_is_that_source(load: Load, tmp_path: Path) -> Non
 def test_a_generator_names_its_template_and_the_space_of_its_embeddings(load: Load, tmp_path: Path) -> None:
     generator, _ = load(echo(tmp_path / "echo.onnx", "hififace"), "hififace", embedding_space="other")
     assert generator.template == "mtcnn_512"
-    assert generator.embedding_space == "other"
+    assert generator.embedding_spaces == ("other", "w600k_r50")
     assert not generator.needs_landmarks
 
 

@@ -591,7 +591,7 @@ def test_a_face_cut_by_the_pictures_border_can_be_a_source() -> None:
 def test_the_family_is_found_by_name_and_opens_no_network() -> None:
     made = load_generator(entry(side=128, template="arcface_128"), no_model, GeneratorOptions(pixel_boost=2))
     assert (made.side, made.template) == (256, "arcface_128")
-    assert made.needs_landmarks and made.needs_mesh and made.embedding_space is None
+    assert made.needs_landmarks and made.needs_mesh and made.embedding_spaces == ()
 
 
 @pytest.mark.parametrize(

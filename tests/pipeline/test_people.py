@@ -36,7 +36,8 @@ class Found:
 class Taken:
     """A generator that gives back what it is prepared with."""
 
-    embedding_space = None
+    embedding_spaces = ()
+    most_sources = None
 
     def prepare(self, sources: Sequence[SourceFace]) -> Sequence[SourceFace]:
         return sources

@@ -25,7 +25,8 @@ class Mirror:
     template = "arcface_128"
     side = 64
     needs_landmarks = False
-    embedding_space = None
+    embedding_spaces = ()
+    most_sources = None
 
     def __init__(self) -> None:
         self.together: list[int] = []

@@ -25,7 +25,12 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Precision = Literal["float32", "float16"]
-_ONNX_TYPE = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
+_ONNX_TYPE = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "float64": TensorProto.DOUBLE,
+    "int64": TensorProto.INT64,
+}
 
 
 class GraphBuilder:
@@ -120,7 +125,7 @@ class GraphBuilder:
 class Tensor:
     """A graph's input or output: name, shape (a string for an open axis) and precision."""
 
-    def __init__(self, name: str, shape: Sequence[int | str], precision: Precision = "float32") -> None:
+    def __init__(self, name: str, shape: Sequence[int | str], precision: str = "float32") -> None:
         self.name, self.shape, self.precision = name, list(shape), precision
 
     def info(self) -> onnx.ValueInfoProto:
@@ -157,7 +162,35 @@ def generator_graph(
         x = graph.op("Cast", x, to=_ONNX_TYPE[precision])
         identity = graph.op("Cast", identity, to=_ONNX_TYPE[precision])
 
-    widths = (max(width // 8, 1), max(width // 4, 1), max(width // 2, 1), width)
+    widths = _widths(width)
+    picture, x = styled_picture(graph, x, identity, identity_size, width, blocks, output_range)
+    _finish(graph, picture, output, precision, io_precision)
+    outputs = [Tensor(output, (batch, 3, side, side), io_precision)]
+    if mask is not None:
+        _finish(
+            graph, graph.op("Sigmoid", graph.convolution(x, (widths[0], 1), 3)), mask, precision, io_precision
+        )
+        outputs.append(Tensor(mask, (batch, 1, side, side), io_precision))
+    if emap:
+        _add_emap(graph)
+    inputs = [
+        Tensor(target, (batch, 3, side, side), io_precision),
+        Tensor(source, (batch, identity_size), io_precision),
+    ]
+    return graph.save(path, inputs, outputs)
+
+
+def styled_picture(
+    graph: GraphBuilder,
+    x: str,
+    identity: str,
+    identity_size: int,
+    width: int,
+    blocks: int,
+    output_range: tuple[float, float],
+) -> tuple[str, str]:
+    """The body and the last layers of a generator: its picture and the features before it."""
+    widths = _widths(width)
     x = graph.op("LeakyRelu", graph.convolution(x, (3, widths[0]), 7), alpha=0.2)
     for before, after, stride in zip(widths, widths[1:], (1, 2, 2), strict=False):
         x = graph.op("LeakyRelu", graph.convolution(x, (before, after), 3, stride), alpha=0.2)
@@ -174,20 +207,11 @@ def generator_graph(
     if (low, high) != (-1.0, 1.0):
         picture = graph.op("Mul", picture, graph.constant((high - low) / 2))
         picture = graph.op("Add", picture, graph.constant((high + low) / 2))
-    _finish(graph, picture, output, precision, io_precision)
-    outputs = [Tensor(output, (batch, 3, side, side), io_precision)]
-    if mask is not None:
-        _finish(
-            graph, graph.op("Sigmoid", graph.convolution(x, (widths[0], 1), 3)), mask, precision, io_precision
-        )
-        outputs.append(Tensor(mask, (batch, 1, side, side), io_precision))
-    if emap:
-        _add_emap(graph)
-    inputs = [
-        Tensor(target, (batch, 3, side, side), io_precision),
-        Tensor(source, (batch, identity_size), io_precision),
-    ]
-    return graph.save(path, inputs, outputs)
+    return picture, x
+
+
+def _widths(width: int) -> tuple[int, int, int, int]:
+    return max(width // 8, 1), max(width // 4, 1), max(width // 2, 1), width
 
 
 def inswapper_graph(

@@ -43,13 +43,13 @@ _BODY: Final[dict[str, Any]] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["source", "target"],
+                    "required": ["target"],
                     "properties": {
                         "source": {
                             "type": "array",
                             "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
-                            "description": "Pictures of the face to put in; several are averaged.",
+                            "description": "Pictures of the face to put in, averaged; none for a generator that knows one.",
                         },
                         "target": {
                             "type": "string",
@@ -383,9 +383,8 @@ async def _make(
     context: Context, upload: Upload, caller: str | None, idempotency: str | None
 ) -> tuple[Task, bool]:
     """The task, and whether it is a new one."""
-    for name in ("source", "target"):
-        if not upload.files.get(name):
-            raise ApiError(422, "missing_part", f"the part {name} is missing")
+    if not upload.files.get("target"):
+        raise ApiError(422, "missing_part", "the part target is missing")
     task_id = upload.fields.get("task_id") or new_task_id()
     if not valid_task_id(task_id):
         raise ApiError(422, "bad_input", "task_id: must be 1 to 64 of A-Z a-z 0-9 _ -")
@@ -440,7 +439,7 @@ async def _inspected(context: Context, upload: Upload, task_id: str, caller: str
         "settings": {
             **common_settings(context.loaded),
             **chosen,
-            "source": [str(folder / name) for name in upload.files["source"]],
+            "source": [str(folder / name) for name in upload.files.get("source", [])],
             "target": str(folder / upload.files["target"][0]),
             "reference": reference_path,
         },
@@ -455,7 +454,7 @@ async def _inspected(context: Context, upload: Upload, task_id: str, caller: str
     return TaskRequest(
         options={**chosen, **({} if output_format is None else {"output_format": output_format})},
         target=answer["target"],
-        sources=tuple(upload.files["source"]),
+        sources=tuple(upload.files.get("source", [])),
         target_file=upload.files["target"][0],
         reference=reference,
         output=answer["output"],
