@@ -73,7 +73,7 @@ FACES: Final[dict[str, Any]] = {
 MODELS: Final[dict[str, Any]] = {
     "models": [
         {
-            "id": "retinaface_light",
+            "id": "my_retinaface",
             "role": "detector",
             "family": "retinaface",
             "licence": "apache-2.0",
