@@ -65,7 +65,7 @@ def inspect(
     if output_format is not None and f".{output_format}" not in _ENDINGS[info.kind]:
         fitting = ", ".join(ending[1:] for ending in _ENDINGS[info.kind])
         raise ConfigError(
-            f"options: output_format = {output_format!r}: {target} is a {info.kind}; there it is {fitting}"
+            f"options: output_format = {output_format!r}: {target} is a {info.kind}; say one of {fitting}"
         )
     output = "result" + (f".{output_format}" if output_format else _SUFFIX[info.container])
     settings = Settings(**given, output=folder / output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from importlib import resources
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from facefusion_runner.service.options import OUTPUT_FORMATS
 
 router = APIRouter()
 
+_PAGE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\.[a-z]{2,4}")
 _PAGE_TYPES: Final = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -151,6 +153,6 @@ async def page_file(name: str) -> Response:
 def _page_file(name: str) -> Response:
     kind = _PAGE_TYPES.get(name.rpartition(".")[2])
     file: Any = resources.files("facefusion_runner.service") / "page" / name
-    if kind is None or "/" in name or not file.is_file():
+    if kind is None or not _PAGE_NAME.fullmatch(name) or not file.is_file():
         raise ApiError(404, "not_found", "there is no such page")
     return Response(file.read_bytes(), media_type=kind, headers={"Cache-Control": "no-cache"})
