@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from facefusion_runner.errors import (
     DeviceError,
@@ -114,7 +115,10 @@ def install(app: FastAPI) -> None:
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         code = _CODES.get(error.status_code, "failed")
-        return _answer(request, error.status_code, code, str(error.detail), None, error.headers or {})
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(request))
+        return _answer(request, error.status_code, code, str(error.detail), None, headers)
 
     async def validation_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -139,6 +143,15 @@ def request_id(request: Request) -> str:
     """The id that `requests.RequestLog` gave it."""
     found: str = request.scope.get("state", {}).get("request_id", "")
     return found
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes of this path; Starlette names those of the first one only."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] != Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
 
 
 def _answer(
