@@ -15,7 +15,7 @@ from prometheus_client.core import Metric
 from facefusion_runner import __version__
 from facefusion_runner.cores import available_cores
 from facefusion_runner.loading import Loaded
-from facefusion_runner.service import errors, metrics, options
+from facefusion_runner.service import errors, examples, metrics, options
 from facefusion_runner.service.admission import tree_bytes
 from facefusion_runner.service.auditing import Auditor
 from facefusion_runner.service.context import Context
@@ -117,7 +117,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             license_info=app.license_info,
             routes=app.routes,
         )
-        schema["components"]["schemas"]["TaskOptions"] = options.schema()
+        schemas = schema["components"]["schemas"]
+        schemas["TaskOptions"] = options.schema()
+        # Here, because FastAPI drops every null from an example.
+        schemas["Task"]["examples"] = [examples.FINISHED, examples.RUNNING, examples.QUEUED]
+        schemas["TaskPage"]["examples"] = [examples.PAGE]
         app.openapi_schema = schema
     return app.openapi_schema
 

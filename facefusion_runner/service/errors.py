@@ -9,8 +9,9 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import compile_path
 
 from facefusion_runner.errors import (
     DeviceError,
@@ -148,9 +149,9 @@ def request_id(request: Request) -> str:
 def _allowed(request: Request) -> list[str]:
     """The methods of all routes of this path; Starlette names those of the first one only."""
     found: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] != Match.NONE:
-            found |= getattr(route, "methods", None) or set()
+    for route in iter_route_contexts(request.app.routes):
+        if route.path is not None and compile_path(route.path)[0].match(request.url.path):
+            found |= route.methods or set()
     return sorted(found)
 
 

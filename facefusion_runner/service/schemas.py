@@ -67,8 +67,6 @@ class TaskResult(_Answer):
 
 
 class Task(_Answer):
-    model_config = _like(examples.FINISHED, examples.RUNNING)
-
     id: TaskId
     state: State
     created_at: datetime
@@ -92,8 +90,6 @@ class Task(_Answer):
 
 
 class TaskPage(_Answer):
-    model_config = _like(examples.PAGE)
-
     tasks: list[Task] = Field(description="Newest first.")
     next: int | None = Field(description="Give it as `before` for the next page; null on the last one.")
 

@@ -145,7 +145,7 @@ class _Parts:
         if name in self._files:
             if self._counts[name] > self._files[name]:
                 raise ApiError(
-                    413, "too_many", f"{self._files[name]} parts {name} are the most that are taken"
+                    422, "too_many", f"{self._files[name]} parts {name} are the most that are taken"
                 )
             stored = name if self._files[name] == 1 else f"{name}-{self._counts[name]}"
             self._upload.files.setdefault(name, []).append(stored)

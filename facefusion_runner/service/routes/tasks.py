@@ -22,7 +22,7 @@ from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import Context, InContext
 from facefusion_runner.service.errors import RETRY_SECONDS, ApiError, described, not_found
 from facefusion_runner.service.uploads import Upload, receive
-from facefusion_runner.service.views import media_type, result_name, shown
+from facefusion_runner.service.views import MEDIA_TYPES, media_type, result_name, shown
 from facefusion_runner.tasks.store import QueueFull, TaskExists
 from facefusion_runner.tasks.supervisor import common_settings
 from facefusion_runner.tasks.task import Request as TaskRequest
@@ -101,7 +101,6 @@ TaskIdInPath = schemas.TaskId
                     "description": "There where the same Idempotency-Key made the task before.",
                 },
             },
-            "content": {"application/json": {"example": examples.QUEUED}},
         },
         **described(400, 401, 403, 408, 409, 413, 415, 422, 429, 503, 507),
     },
@@ -244,12 +243,16 @@ async def delete(context: InContext, task: Own) -> None:
     await context.supervisor.cancel(task.id)
 
 
+_FILES: Final = {
+    kind: {"schema": {"type": "string", "format": "binary"}}
+    for kind in (*MEDIA_TYPES.values(), "multipart/byteranges")
+}
 _RESULT: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The file.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": _FILES,
     },
-    206: {"description": "The part asked for."},
+    206: {"description": "The part asked for.", "content": _FILES},
     304: {"description": "It is what the client has."},
 }
 _HEAD: Final[dict[int | str, dict[str, Any]]] = {
