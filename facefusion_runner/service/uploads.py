@@ -51,6 +51,15 @@ class Upload:
     bytes: int = 0
 
 
+def declared_bytes(request: Request, limit: int) -> int:
+    """How large the request says it is; 0 where it does not. ApiError above `limit`."""
+    text = request.headers.get("content-length", "")
+    declared = int(text) if text.isdecimal() else 0
+    if declared > limit:
+        raise _too_large(limit)
+    return declared
+
+
 async def receive(
     request: Request, folder: Path, files: Mapping[str, int], fields: frozenset[str], limit: int
 ) -> Upload:
@@ -59,9 +68,6 @@ async def receive(
     Raises ApiError and StorageError.
     """
     boundary = _boundary(request)
-    declared = _declared_length(request)
-    if declared is not None and declared > limit:
-        raise _too_large(limit)
     upload = Upload(folder)
     parts = _Parts(upload, files, fields)
     parser = PushMultipartParser(
@@ -194,11 +200,6 @@ def _boundary(request: Request) -> str:
     if not 0 < len(boundary) <= 200:
         raise ApiError(400, "bad_multipart", "the Content-Type names no usable boundary")
     return str(boundary)
-
-
-def _declared_length(request: Request) -> int | None:
-    text = request.headers.get("content-length", "")
-    return int(text) if text.isdecimal() else None
 
 
 def _too_large(limit: int) -> ApiError:

@@ -15,7 +15,7 @@ from facefusion_runner.service.access import AUTHENTICATION, Caller
 from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import InContext
 from facefusion_runner.service.errors import ApiError, described
-from facefusion_runner.service.uploads import receive
+from facefusion_runner.service.uploads import declared_bytes, receive
 from facefusion_runner.tasks.supervisor import common_settings
 
 router = APIRouter(prefix="/v1/faces", tags=["faces"])
@@ -60,10 +60,8 @@ _BODY: Final[dict[str, Any]] = {
 )
 async def find(request: Request, context: InContext, caller: Caller) -> schemas.FoundFaces:
     """Boxes, points and thumbnails, from left to right; nothing of it is kept."""
-    declared = request.headers.get("content-length", "")
-    await asyncio.to_thread(
-        check_disks, context.settings, context.files.root, int(declared) if declared.isdecimal() else 0
-    )
+    declared = declared_bytes(request, context.settings.max_upload_bytes)
+    await asyncio.to_thread(check_disks, context.settings, context.files.root, declared)
     try:
         folder = await asyncio.to_thread(context.files.new_upload)
     except OSError as error:

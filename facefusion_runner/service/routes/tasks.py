@@ -21,7 +21,7 @@ from facefusion_runner.service.access import AUTHENTICATION, Caller, caller_of, 
 from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import Context, InContext
 from facefusion_runner.service.errors import RETRY_SECONDS, ApiError, described, not_found
-from facefusion_runner.service.uploads import Upload, receive
+from facefusion_runner.service.uploads import Upload, declared_bytes, receive
 from facefusion_runner.service.views import MEDIA_TYPES, media_type, result_name, shown
 from facefusion_runner.tasks.store import QueueFull, TaskExists
 from facefusion_runner.tasks.supervisor import common_settings
@@ -125,8 +125,7 @@ async def create(
     ] = None,
 ) -> schemas.Task:
     """Takes a source and a target, and answers as soon as they are on the disk and known to be usable."""
-    declared = request.headers.get("content-length", "")
-    await _admit(context, int(declared) if declared.isdecimal() else 0)
+    await _admit(context, declared_bytes(request, context.settings.max_upload_bytes))
     folder = await asyncio.to_thread(_new_folder, context)
     accepted = False
     try:
