@@ -15,7 +15,7 @@ from prometheus_client.core import Metric
 from facefusion_runner import __version__
 from facefusion_runner.cores import available_cores
 from facefusion_runner.loading import Loaded
-from facefusion_runner.service import errors, examples, metrics, options
+from facefusion_runner.service import errors, examples, metrics, options, schemas
 from facefusion_runner.service.admission import tree_bytes
 from facefusion_runner.service.auditing import Auditor
 from facefusion_runner.service.context import Context
@@ -117,11 +117,13 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             license_info=app.license_info,
             routes=app.routes,
         )
-        schemas = schema["components"]["schemas"]
-        schemas["TaskOptions"] = options.schema()
+        found = schema["components"]["schemas"]
+        found["TaskOptions"] = options.schema()
+        error = schemas.Error.model_json_schema(ref_template="#/components/schemas/{model}")
+        found |= {**error.pop("$defs"), "Error": error}
         # Here, because FastAPI drops every null from an example.
-        schemas["Task"]["examples"] = [examples.FINISHED, examples.RUNNING, examples.QUEUED]
-        schemas["TaskPage"]["examples"] = [examples.PAGE]
+        found["Task"]["examples"] = [examples.FINISHED, examples.RUNNING, examples.QUEUED]
+        found["TaskPage"]["examples"] = [examples.PAGE]
         app.openapi_schema = schema
     return app.openapi_schema
 

@@ -72,11 +72,12 @@ def not_found(task_id: str) -> ApiError:
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The failures of a route, for OpenAPI."""
+    # Not as a "model": FastAPI would say that they come in the kind of the route's successes.
+    reference = {"$ref": f"#/components/schemas/{schemas.Error.__name__}"}
     return {
         status: {
-            "model": schemas.Error,
             "description": _MEANINGS[status],
-            "content": {"application/json": {"example": examples.error(status)}},
+            "content": {"application/json": {"schema": reference, "example": examples.error(status)}},
         }
         for status in statuses
     }
