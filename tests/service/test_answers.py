@@ -49,7 +49,12 @@ def test_a_failure_is_in_the_envelope(
 
 def test_no_http_is_answered_in_the_envelope_too(service: Service) -> None:
     address = urlsplit(service.url)
-    for sent in (b"HELO you\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/9\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n"):
+    for sent in (
+        b"HELO you\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+    ):
         with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
             connection.sendall(sent)
             received = b""
@@ -107,7 +112,7 @@ def test_browsers_are_told_to_be_careful(service: Service) -> None:
 
 
 def test_a_client_that_hangs_up_is_no_defect(service: Service) -> None:
-    def body() -> "list[bytes]":
+    def body() -> list[bytes]:
         return [b'--b\r\nContent-Disposition: form-data; name="target"; filename="x"\r\n\r\n', b"x" * 70_000]
 
     address = urlsplit(service.url)

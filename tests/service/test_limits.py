@@ -66,7 +66,7 @@ def test_a_client_that_sends_everything_first_learns_what_was_wrong(strict: Serv
 
 def test_more_sources_than_are_taken_are_refused(strict: Service, media: Media) -> None:
     files = [("source", media.source)] * 3 + [("target", media.picture)]
-    refused(strict.post(files), 413, "too_many", "2 parts source")
+    refused(strict.post(files), 422, "too_many", "2 parts source")
 
 
 def test_large_pictures_are_refused_wherever_they_come(strict: Service, media: Media, tmp_path: Path) -> None:

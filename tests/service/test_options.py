@@ -178,6 +178,6 @@ def test_parts_that_are_missing_or_unknown_are_named(service: Service, media: Me
     refused(service.post({"source": media.source}), 422, "missing_part", "target")
     files = {"source": media.source, "target": media.picture}
     refused(service.post({**files, "picture": media.group}), 422, "unknown_part", "'picture'", "reference")
-    refused(service.post([*files.items(), ("target", media.clip)]), 413, "too_many", "target")
+    refused(service.post([*files.items(), ("target", media.clip)]), 422, "too_many", "target")
     twice = [*files.items(), ("options", (None, "{}")), ("options", (None, "{}"))]
     refused(service.post(twice), 422, "repeated_part", "options")
