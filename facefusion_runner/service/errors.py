@@ -151,7 +151,7 @@ def _allowed(request: Request) -> list[str]:
     """The methods of all routes of this path; Starlette names those of the first one only."""
     found: set[str] = set()
     for route in iter_route_contexts(request.app.routes):
-        if route.path is not None and compile_path(route.path)[0].match(request.url.path):
+        if route.path is not None and compile_path(route.path)[0].match(request.scope["path"]):
             found |= route.methods or set()
     return sorted(found)
 

@@ -28,6 +28,8 @@ class Hostile:
     data: bytes
     decodable: bool = False
     """It may be taken for what it also is: a picture or film whose beginning is good."""
+    still: bool = False
+    """One frame of it may be looked at."""
 
 
 def all_of(folder: Path, picture: bytes, film: bytes, url: str, canary: Path) -> list[Hostile]:
@@ -120,16 +122,17 @@ def _bombs(folder: Path, picture: bytes, film: bytes) -> Iterator[Hostile]:
     profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(200_000_000), 9))
     yield Hostile("png with a large profile", png_header(9, 9, profile, pixels), True)
     media_header = film.index(b"mdhd")
-    long = bytearray(film)
+    # Without the edit list, which says how much of it is shown.
+    long = bytearray(film.replace(b"edts", b"free"))
     struct.pack_into(">II", long, media_header + 16, 1, 2**31)
-    yield Hostile("mp4 of 68 years", bytes(long))
+    yield Hostile("mp4 of 68 years", bytes(long), still=True)
     matroska = make_clip(folder / "long.mkv").read_bytes()
     # Duration, an 8-byte float (RFC 9559, 5.1.2.10).
     place = matroska.index(b"\x44\x89\x88")
     years = matroska[: place + 3] + struct.pack(">d", 1e15) + matroska[place + 11 :]
-    yield Hostile("mkv of 31 000 years", years)
+    yield Hostile("mkv of 31 000 years", years, still=True)
     late = make_clip(folder / "late.mkv", at=[Fraction(0), Fraction(100_000)]).read_bytes()
-    yield Hostile("mkv of two frames a day apart", late)
+    yield Hostile("mkv of two frames a day apart", late, still=True)
 
 
 def _narrow() -> Iterator[Hostile]:
@@ -185,7 +188,8 @@ def _references(film: bytes, url: str, canary: Path) -> Iterator[Hostile]:
         "ffconcat": lambda at: f"ffconcat version 1.0\nfile '{at}'\n",
         "concat": lambda at: f"file '{at}'\n",
         "xspf": lambda at: (
-            f"<playlist version='1'><trackList><track><location>{at}</location></track></trackList></playlist>"
+            f"<playlist version='1'><trackList><track><location>{at}</location></track></trackList>"
+            "</playlist>"
         ),
         "asx": lambda at: f"<asx version='3.0'><entry><ref href='{at}'/></entry></asx>",
         "pls": lambda at: f"[playlist]\nFile1={at}\nNumberOfEntries=1\n",

@@ -143,8 +143,9 @@ def test_hostile_files_make_no_task(attacked: Service, media: Media, media_files
 
 def test_hostile_files_show_no_faces(attacked: Service, media_files: list[Hostile]) -> None:
     def send(each: Hostile) -> tuple[str, str]:
+        shown = each.decodable or each.still
         answer = httpx.post(f"{attacked.url}/v1/faces", files={"picture": ("x", each.data)}, timeout=120)
-        return each.name, "" if each.decodable and answer.status_code == 200 else judged(attacked, answer)
+        return each.name, "" if shown and answer.status_code == 200 else judged(attacked, answer)
 
     with ThreadPoolExecutor(4) as pool:
         assert problems(pool.map(send, media_files)) == ""
@@ -173,19 +174,21 @@ def exchange(service: Service, wire: Wire, seconds: float = 60) -> tuple[bytes, 
                 connection.shutdown(socket.SHUT_WR)
             while data := connection.recv(65536):
                 received += data
-                if complete(received):
+                if complete(received) is not None:
                     return received, False
         except (ConnectionResetError, BrokenPipeError):
             pass
     return received, True
 
 
-def complete(received: bytes) -> bool:
+def complete(received: bytes) -> bytes | None:
+    """The body of the first answer, once it is there."""
     head, separator, body = received.partition(b"\r\n\r\n")
     for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            return bool(separator) and len(body) >= int(line.split(b":")[1])
-    return False
+        if separator and line.startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+            return body[:length] if len(body) >= length else None
+    return None
 
 
 def test_hostile_requests_are_refused(attacked: Service, trap: Trap) -> None:
@@ -194,9 +197,14 @@ def test_hostile_requests_are_refused(attacked: Service, trap: Trap) -> None:
         if not received:
             return wire.name, "" if closed else "no answer"
         status = int(received.split(b" ", 2)[1])
+        if wire.harmless and status == 200:
+            return wire.name, ""
         if status // 100 != 4:
             return wire.name, f"{received[:300]!r}"
-        error = json.loads(received.partition(b"\r\n\r\n")[2])["error"]
+        body = complete(received)
+        if body is None:
+            return wire.name, f"cut short: {received[:300]!r}"
+        error = json.loads(body)["error"]
         return wire.name, "" if error["message"] and "\n" not in error["message"] else str(error)
 
     with ThreadPoolExecutor(4) as pool:
