@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-HOST = b"Host: swap.test\r\n"
+HOST = b"Host: localhost\r\n"
 
 
 @dataclass(frozen=True)
