@@ -120,7 +120,7 @@ def test_a_client_that_hangs_up_is_no_defect(service: Service) -> None:
     for path in ("/v1/tasks", "/v1/faces"):
         with socket.create_connection((address.hostname, address.port)) as connection:
             head = (
-                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+                f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
                 "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
             )
             connection.sendall(head.encode() + b"".join(body()))

@@ -29,8 +29,16 @@ GOOD: dict[str, list[Any]] = {
     "encoder": ["auto", "arcface_light"],
     "generator": ["mesh"],
     "pixel_boost": [1, 2],
+    "domain": [None],
+    "morph": [None],
+    "direction": [None],
+    "enhancer": [None],
+    "enhancer_blend": [0, 0.5, 1],
     "blend_mode": ["alpha", "seamless", "pyramid"],
-    "mask": ["box", "hull", ["box", "hull"]],
+    "mask": ["box", "hull", ["box", "hull"], None],
+    "mask_regions": [None],
+    "occlusion_model": ["auto"],
+    "region_model": ["auto"],
     "mask_feather": [0, 0.3],
     "mask_padding": [0.1, [0.1, 0.2], [0, 0, 0, 0.5]],
     "video_encoder": ["auto", "h264", "hevc"],
@@ -55,8 +63,16 @@ BAD: dict[str, list[Any]] = {
     "encoder": ["no_such_encoder"],
     "generator": ["inswapper_128"],
     "pixel_boost": [0, 9],
+    "domain": ["a b"],
+    "morph": [2, "far"],
+    "direction": ["b"],
+    "enhancer": ["no_such_enhancer"],
+    "enhancer_blend": [-0.1, 1.1],
     "blend_mode": ["poisson", True],
     "mask": ["circle", ["box", "circle"]],
+    "mask_regions": ["Skin!"],
+    "occlusion_model": ["no_such_occlusion_model"],
+    "region_model": ["no_such_region_model"],
     "mask_feather": [1.5],
     "mask_padding": [[0.1, 0.2, 0.3], 0.6],
     "video_encoder": ["mpeg2"],
@@ -174,7 +190,7 @@ def test_the_services_settings_are_the_defaults(
 
 
 def test_parts_that_are_missing_or_unknown_are_named(service: Service, media: Media) -> None:
-    refused(service.post({"target": media.picture}), 422, "missing_part", "source")
+    refused(service.post({"target": media.picture}), 422, "bad_input", "needs a source")
     refused(service.post({"source": media.source}), 422, "missing_part", "target")
     files = {"source": media.source, "target": media.picture}
     refused(service.post({**files, "picture": media.group}), 422, "unknown_part", "'picture'", "reference")

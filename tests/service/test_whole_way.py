@@ -40,14 +40,16 @@ def test_a_film_goes_the_whole_way(service: Service, media: Media, tmp_path: Pat
     assert frames == sorted(frames)
 
     # What is seen when the stream ends is how the disk stays.
-    assert sorted(path.name for path in (service.data / "tasks" / task_id).iterdir()) == ["result.mp4"]
+    kept = ["preview.jpg", "result.mp4"]
+    assert sorted(path.name for path in (service.data / "tasks" / task_id).iterdir()) == kept
     assert service.leftovers() == []
 
     task = service.get(answer.json()["id"])
     result = task["result"]
     assert result["frames"] == result["faces"] == 12
     assert result["media_type"] == "video/mp4" and result["name"] == f"{task_id}.mp4"
-    assert task["progress"] is None and task["preview_url"] is None and task["position"] is None
+    assert task["progress"] is None and task["position"] is None
+    assert service.client.get(task["preview_url"]).headers["content-type"] == "image/jpeg"
     assert task["created_at"] <= task["started_at"] <= task["finished_at"] < task["expires_at"]
     assert task["timings"]["swapping"] > 0
 
