@@ -49,7 +49,7 @@ _BODY: Final[dict[str, Any]] = {
                             "type": "array",
                             "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
-                            "description": "Pictures of the face to put in, averaged; none for a generator that knows one.",
+                            "description": "Pictures of the face to put in; some generators need none.",
                         },
                         "target": {
                             "type": "string",
