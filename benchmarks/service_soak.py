@@ -25,6 +25,7 @@ class Soak:
     ends: Counter[str] = field(default_factory=Counter)
     """How often which kind of task ended how."""
     result_bytes: int = 0
+    """Of the results, with the small pictures beside them."""
     before: int = 0
     """Bytes below DATA_ROOT, the store left out, and below CACHE_ROOT."""
     after: int = 0
@@ -78,7 +79,8 @@ def _one(service: Service, kind: str, source: Path, target: Path, chance: random
     if task["state"] not in wanted:
         seen.problems.append(f"a {kind} task {task['state']}: {task['error']}")
     if task["state"] == "succeeded":
-        seen.result_bytes += task["result"]["bytes"]
+        preview = service.client.get(task["preview_url"]).raise_for_status()
+        seen.result_bytes += task["result"]["bytes"] + len(preview.content)
 
 
 def disk_use(service: Service) -> int:

@@ -220,10 +220,10 @@ class TaskStore:
             )
 
     def concluded(self) -> list[tuple[Task, State, Outcome]]:
-        """Running tasks whose end was settled."""
+        """Tasks whose end was settled, but that have not finished."""
         with self._transaction() as database:
             rows = database.execute(
-                f"SELECT ending, {_COLUMNS} FROM tasks WHERE state = 'running' AND ending IS NOT NULL"
+                f"SELECT ending, {_COLUMNS} FROM tasks WHERE ending IS NOT NULL"
             ).fetchall()
         endings = [json.loads(row[0]) for row in rows]
         return [

@@ -101,12 +101,13 @@ class Supervisor:
         """
         self._draining.set()
         self.wake()
+        for slot in self._slots:
+            if slot.starting is not None:
+                slot.starting.cancel()
         if self._loops:
             await asyncio.wait(self._loops, timeout=grace)
         self._halted = True
         for slot in self._slots:
-            if slot.starting is not None:
-                slot.starting.cancel()
             if slot.task is not None and slot.worker is not None:
                 _log.warning("task %s is interrupted; the next start goes on with it", slot.task.id)
                 slot.worker.kill()

@@ -54,9 +54,13 @@ class Wanted:
 
 
 def result_file(service: Service, task_id: str) -> Path:
-    """The one file that a finished task keeps."""
-    (path,) = (service.data / "tasks" / task_id).iterdir()
+    """What a finished task keeps beside its small picture."""
+    (path,) = {*(service.data / "tasks" / task_id).iterdir()} - {preview_file(service, task_id)}
     return path
+
+
+def preview_file(service: Service, task_id: str) -> Path:
+    return service.data / "tasks" / task_id / "preview.jpg"
 
 
 def worker_of(service: Service, task_id: str) -> int | None:
@@ -100,6 +104,6 @@ def all_files(*folders: Path) -> Iterator[Path]:
 
 
 def kept(service: Service) -> list[str]:
-    """What lies in the tasks' folders."""
+    """What lies in the tasks' folders, but for the small pictures."""
     tasks = service.data / "tasks"
-    return sorted(str(path.relative_to(tasks)) for path in all_files(tasks))
+    return sorted(str(path.relative_to(tasks)) for path in all_files(tasks) if path.name != "preview.jpg")

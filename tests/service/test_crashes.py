@@ -144,8 +144,9 @@ def test_a_killed_service_comes_back_with_every_task(
         found = {task["id"]: task for task in service.client.get("/v1/tasks").json()["tasks"]}
         assert list(found) == [*reversed(queued), running, done["id"]]
         again = found[done["id"]]
-        # A link's signature holds its time.
-        assert {**again, "result": None} == {**done, "result": None}
+        # Links hold the service's address and their time.
+        links = {"result": None, "preview_url": None}
+        assert {**again, **links} == {**done, **links}
         assert service.client.get(again["result"]["url"]).content == picture
         for task_id in queued:
             task = service.wait(task_id, seconds=300)
@@ -158,7 +159,7 @@ def test_a_killed_service_comes_back_with_every_task(
             assert f"it goes on after {STRETCHES[stretches - 1]} frames" in said
         assert decoded(result_file(service, running)) == wanted.film
         service.wait_until_clean()
-        assert len(kept(service)) == 4
+        assert len(kept(service)) == len(found)
 
 
 def test_a_task_that_ends_its_service_every_time_fails_in_the_end(
