@@ -30,9 +30,9 @@ from skimage.data import astronaut
 
 from benchmarks.service_load import health_watched, load, memory
 from benchmarks.service_soak import soak
-from tests.service.conftest import environment, running_service
 from tests.service.films import make_film
 from tests.support.clips import make_clip, times
+from tests.support.service_process import environment, running_service
 
 THREADS = "2"
 MEGABYTE = 1e6

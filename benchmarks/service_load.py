@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.service.conftest import FINAL, Service
+from tests.support.service_process import FINAL, Service
 
 _PROBE_SECONDS = 0.1
 

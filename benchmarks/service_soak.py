@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.service_load import memory
-from tests.service.conftest import FINAL, Service
 from tests.service.films import all_files, kill_worker
 from tests.support import clips
+from tests.support.service_process import FINAL, Service
 
 EVERY = 50
 """Tasks between two looks at the memory."""

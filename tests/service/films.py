@@ -17,8 +17,8 @@ import psutil
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
-from tests.service.conftest import Service
 from tests.support.clips import make_clip, times
+from tests.support.service_process import Service
 
 RATE, SECONDS = 4, 24
 STRETCHES = (40, 80)

@@ -186,7 +186,7 @@ def test_an_upload_cut_short_by_the_end_of_the_service_leaves_nothing(serve: Ser
         address = urlsplit(service.url)
         with socket.create_connection((address.hostname, address.port)) as client:
             client.sendall(
-                b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
+                b"POST /v1/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000000\r\n"
                 b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
                 b'--b\r\nContent-Disposition: form-data; name="source"; filename="a"\r\n\r\n' + bytes(4 << 20)
             )

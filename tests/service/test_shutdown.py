@@ -157,7 +157,7 @@ def test_clients_that_hold_connections_do_not_keep_it(serve: Serve, media: Media
         clients = [socket.create_connection((address.hostname, address.port)) for _ in range(8)]
         for client in clients[:4]:
             client.sendall(
-                b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n"
+                b"POST /v1/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000\r\n"
                 b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
             )
         for client in clients[4:6]:
