@@ -50,13 +50,15 @@ people shown; every output says in its metadata that it was made.
 def create_app(loaded: Loaded[ServiceSettings], files: TaskFiles, store: TaskStore) -> FastAPI:
     """The service over an open folder and store, which the caller closes after it.
 
-    Raises ConfigError or StorageError for what would keep it from working.
+    What the last service left is put in order first. Raises ConfigError or StorageError for what would keep
+    it from working.
     """
     settings = loaded.settings
     counted = Metrics()
     keys = Keys.of(settings)
     auditor = Auditor.of(settings)
     links = Links(files.secret(), settings.link_ttl_seconds)
+    ended = recover(settings, store, files, auditor.ended)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -72,7 +74,8 @@ def create_app(loaded: Loaded[ServiceSettings], files: TaskFiles, store: TaskSto
         observer.context = context
         app.state.context = context
         counted.add(lambda: _now(context))
-        await asyncio.to_thread(recover, settings, store, files)
+        while ended:
+            observer.ended(ended.pop(0), {})
         supervisor.start()
         expiry = asyncio.create_task(_expire(context))
         try:

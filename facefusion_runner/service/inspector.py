@@ -27,18 +27,14 @@ class Inspector:
     async def run(self, job: dict[str, Any], folder: Path) -> Event:
         """The job's answer. ApiError for what the job found wrong; `folder` is left out of messages."""
         async with self._turn:
-            worker = await self._ready()
             try:
-                answer = await asyncio.wait_for(worker.run(job, folder, lambda event: None), SECONDS)
-            except TimeoutError:
-                await self.close()
-                raise InputError("a file cannot be read: looking at it takes too long") from None
+                answer = await self._answer(job, folder)
             except WorkerDied:
-                await self.close()
-                raise InputError("a file cannot be read: the decoder crashed on it") from None
-            except BaseException:
-                await self.close()
-                raise
+                # It may have been killed for something else: the file is to blame when it happens again.
+                try:
+                    answer = await self._answer(job, folder)
+                except WorkerDied:
+                    raise InputError("a file cannot be read: the decoder crashed on it") from None
         if answer["event"] == "error":
             error = answer["error"]
             if error["code"] == "storage_failed":
@@ -49,6 +45,17 @@ class Inspector:
                 status = 422
             raise ApiError(status, error["code"], error["message"], detail=error["detail"])
         return answer
+
+    async def _answer(self, job: dict[str, Any], folder: Path) -> Event:
+        worker = await self._ready()
+        try:
+            return await asyncio.wait_for(worker.run(job, folder, lambda event: None), SECONDS)
+        except TimeoutError:
+            await self.close()
+            raise InputError("a file cannot be read: looking at it takes too long") from None
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Ends the process; the next job gets a new one."""

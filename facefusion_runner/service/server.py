@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facefusion_runner.cache.task_id import new_task_id
-from facefusion_runner.errors import ConfigError
+from facefusion_runner.errors import ConfigError, RunnerError
 from facefusion_runner.loading import Loaded
 from facefusion_runner.service import logs
 from facefusion_runner.service.app import create_app
@@ -81,6 +81,8 @@ async def _serve(app: Any, sockets: list[socket.socket], settings: ServiceSettin
     await server.serve(sockets)
     for task in ending:
         task.cancel()
+    if not server.started:
+        raise RunnerError("the service could not start; its log says why")
 
 
 async def _end(app: Any, server: uvicorn.Server, grace: float) -> None:

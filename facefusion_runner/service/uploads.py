@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -169,7 +170,7 @@ class _Parts:
             self._waiting.clear()
             return
         await self._flush()
-        await self._on_disk(self._file.close)
+        await self._on_disk(_complete, self._file)
         self._file = None
         self._upload.digests[self._upload.files[self._name][-1]] = self._digest.hexdigest()
 
@@ -190,6 +191,13 @@ class _Parts:
             return await asyncio.to_thread(work, *arguments)
         except OSError as error:
             raise StorageError(f"the upload cannot be stored: {error.strerror}") from None
+
+
+def _complete(file: IO[bytes]) -> None:
+    """A task that was taken keeps its inputs when the power fails."""
+    with file:
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _boundary(request: Request) -> str:

@@ -83,7 +83,13 @@ class TaskFiles:
 
     def accept(self, upload: Path, task_id: str) -> None:
         """An upload becomes the folder of a task. Raises OSError, where there is one already, too."""
+        _sync(upload)
         os.rename(upload, self.folder(task_id))
+        _sync(self._tasks)
+
+    def sync(self, task_id: str) -> None:
+        """The files that are in the task's folder stay there, even when the power fails. Raises OSError."""
+        _sync(self.folder(task_id))
 
     def folder(self, task_id: str) -> Path:
         return self._tasks / task_id
@@ -120,3 +126,11 @@ class TaskFiles:
     def _empty_incoming(self) -> None:
         for name in os.listdir(self._incoming):
             shutil.rmtree(self._incoming / name, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

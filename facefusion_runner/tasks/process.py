@@ -113,11 +113,15 @@ class WorkerProcess:
 
     async def _next_event(self, hidden: str = "\0") -> Event:
         assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        if not line.endswith(b"\n"):
-            raise await self._death()
-        event: Event = json.loads(line.decode().replace(json.dumps(hidden)[1:-1], ""))
-        return event
+        try:
+            line = await self._process.stdout.readline()
+            if line.endswith(b"\n"):
+                event: Event = json.loads(line.decode().replace(json.dumps(hidden)[1:-1], ""))
+                return event
+        except ValueError:
+            # No event, or one without an end: whatever wrote it, it is no worker any more.
+            self.kill()
+        raise await self._death()
 
     async def _death(self) -> WorkerDied:
         code = await self._process.wait()

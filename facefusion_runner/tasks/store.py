@@ -34,7 +34,8 @@ CREATE TABLE tasks (
     idempotency TEXT,
     digest TEXT,
     request TEXT NOT NULL,
-    outcome TEXT NOT NULL DEFAULT '{}'
+    outcome TEXT NOT NULL DEFAULT '{}',
+    ending TEXT
 );
 CREATE INDEX tasks_by_state ON tasks (state, sequence);
 CREATE UNIQUE INDEX tasks_by_idempotency ON tasks (ifnull(key, ''), idempotency);
@@ -61,6 +62,10 @@ class QueueFull(RunnerError):
     code = "queue_full"
 
 
+class StoreFull(StorageError):
+    """There is no room for a change."""
+
+
 class TaskStore:
     """May be used from several threads. Every method raises StorageError where the disk fails."""
 
@@ -71,6 +76,15 @@ class TaskStore:
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             try:
                 self._prepare(path)
+            except sqlite3.OperationalError:
+                self._database.close()
+                raise
+            except sqlite3.DatabaseError as error:
+                self._database.close()
+                raise StorageError(
+                    f"the task store {path} is damaged ({error}); move it away, and the service begins "
+                    f"without tasks"
+                ) from error
             except BaseException:
                 self._database.close()
                 raise
@@ -196,12 +210,33 @@ class TaskStore:
                 (0 if counted else 1, task_id),
             )
 
+    def conclude(self, task_id: str, state: State, outcome: Outcome) -> None:
+        """How a running task ends is settled, though it is still seen as running: whatever comes between
+        this and `finish`, it ends so."""
+        ending = json.dumps({"state": state, "outcome": asdict(outcome)})
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE tasks SET ending = ? WHERE id = ? AND state = 'running'", (ending, task_id)
+            )
+
+    def concluded(self) -> list[tuple[Task, State, Outcome]]:
+        """Tasks whose end was settled, but that have not finished."""
+        with self._transaction() as database:
+            rows = database.execute(
+                f"SELECT ending, {_COLUMNS} FROM tasks WHERE ending IS NOT NULL"
+            ).fetchall()
+        endings = [json.loads(row[0]) for row in rows]
+        return [
+            (_task(row[1:]), ending["state"], _outcome(ending["outcome"]))
+            for row, ending in zip(rows, endings, strict=True)
+        ]
+
     def finish(self, task_id: str, state: State, outcome: Outcome, ttl: float) -> Task | None:
         """The task has ended; it is forgotten `ttl` seconds from now. None where it had ended before."""
         now = time.time()
         with self._transaction() as database:
             changed = database.execute(
-                f"UPDATE tasks SET state = ?, finished = ?, expires = ?, outcome = ? "
+                f"UPDATE tasks SET state = ?, finished = ?, expires = ?, outcome = ?, ending = NULL "
                 f"WHERE id = ? AND state NOT IN ({_FINAL})",
                 (state, now, now + ttl, json.dumps(asdict(outcome)), task_id),
             ).rowcount
@@ -234,6 +269,9 @@ class TaskStore:
             return {row[0] for row in database.execute("SELECT id FROM tasks")}
 
     def _prepare(self, path: Path) -> None:
+        damage = self._database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if damage != "ok":
+            raise sqlite3.DatabaseError(" ".join(damage.split()))
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.execute("PRAGMA busy_timeout = 5000")
@@ -255,10 +293,12 @@ class TaskStore:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                # On a full disk SQLite has taken it back already.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
 
     def _count(self, state: State) -> int:
         row = self._database.execute("SELECT count(*) FROM tasks WHERE state = ?", (state,)).fetchone()
@@ -274,7 +314,8 @@ def _failing(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StorageError(f"the task store {path} cannot be used: {error}") from error
+        kind = StoreFull if error.sqlite_errorname == "SQLITE_FULL" else StorageError
+        raise kind(f"the task store {path} cannot be used: {error}") from error
 
 
 def _task(row: Sequence[Any]) -> Task:

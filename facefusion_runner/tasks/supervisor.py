@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -19,7 +20,8 @@ from facefusion_runner.cores import available_cores
 from facefusion_runner.errors import RunnerError, StorageError
 from facefusion_runner.loading import Loaded
 from facefusion_runner.settings import ServiceSettings, Settings
-from facefusion_runner.tasks.files import PREVIEW, TaskFiles
+from facefusion_runner.tasks.ending import finish
+from facefusion_runner.tasks.files import TaskFiles
 from facefusion_runner.tasks.live import Live
 from facefusion_runner.tasks.process import Event, WorkerDied, WorkerProcess
 from facefusion_runner.tasks.store import TaskStore
@@ -29,6 +31,8 @@ RETRIES: Final = 2
 """How often a task is begun again after its worker died."""
 CANCEL_SECONDS: Final = 10.0
 """A cancelled worker that has not ended by then is killed; it deletes its cache itself in less than that."""
+_PAUSE_SECONDS: Final = 5.0
+"""After the store or the system failed."""
 RECYCLE_TASKS: Final = 200
 """After so many tasks a worker is replaced: what its libraries have kept goes back to the system."""
 
@@ -55,7 +59,10 @@ class _Slot:
     """One worker and the task it has."""
 
     def __init__(self) -> None:
+        self.starting: asyncio.Task[WorkerProcess] | None = None
         self.worker: WorkerProcess | None = None
+        self.work = asyncio.Event()
+        """There may be a task for it."""
         self.task: Task | None = None
         self.tasks_done = 0
         self.cancelled = False
@@ -81,8 +88,8 @@ class Supervisor:
         self._observer = observer
         self._slots = [_Slot() for _ in range(self._settings.workers)]
         self._loops: list[asyncio.Task[None]] = []
-        self._work = asyncio.Event()
-        self._draining = False
+        self._draining = asyncio.Event()
+        self._halted = False
 
     def start(self) -> None:
         self._loops = [asyncio.create_task(self._serve(slot)) for slot in self._slots]
@@ -92,10 +99,14 @@ class Supervisor:
 
         An interrupted task is queued again, and its cache stays for the next service to go on from.
         """
-        self._draining = True
-        self._work.set()
+        self._draining.set()
+        self.wake()
+        for slot in self._slots:
+            if slot.starting is not None:
+                slot.starting.cancel()
         if self._loops:
             await asyncio.wait(self._loops, timeout=grace)
+        self._halted = True
         for slot in self._slots:
             if slot.task is not None and slot.worker is not None:
                 _log.warning("task %s is interrupted; the next start goes on with it", slot.task.id)
@@ -106,10 +117,14 @@ class Supervisor:
 
     def wake(self) -> None:
         """A task has been queued."""
-        self._work.set()
+        for slot in self._slots:
+            slot.work.set()
 
     async def cancel(self, task_id: str) -> None:
         """Ends a queued task, and asks a running one to end."""
+        # First of all: it is not worked on again, should the service be killed now.
+        with suppress(StorageError):
+            await asyncio.to_thread(self._store.conclude, task_id, "cancelled", Outcome())
         while not self._cancel_running(task_id):
             task = await asyncio.to_thread(self._store.cancel, task_id, self._settings.result_ttl_seconds)
             if task is not None:
@@ -143,35 +158,46 @@ class Supervisor:
 
     async def _serve(self, slot: _Slot) -> None:
         try:
-            while not self._draining:
+            while not self._draining.is_set():
                 try:
                     await self._once(slot)
-                except Exception:
+                    continue
+                except RunnerError as error:
                     # The store or the system failed, not a task: what is queued stays queued.
-                    _log.exception("a worker's loop failed; it goes on in 5 s")
-                    await asyncio.sleep(5)
+                    _log.error("no task can be worked on now: %s", error)
+                except Exception:
+                    _log.exception("a worker's loop failed")
+                await _wait(self._draining, _PAUSE_SECONDS)
         finally:
             await self._dismiss(slot)
 
     async def _once(self, slot: _Slot) -> None:
         if slot.worker is None or not slot.worker.is_alive:
             await self._dismiss(slot)
-            slot.worker = await WorkerProcess.start(self._settings.device, self.threads)
-        self._work.clear()
-        if self._draining:
-            # It was told so while the worker started; what would have woken it is cleared.
+            slot.worker = await self._started(slot)
+        slot.work.clear()
+        if self._draining.is_set() or slot.worker is None:
             return
         task = await asyncio.to_thread(self._store.claim)
         if task is None:
-            waiting = asyncio.create_task(self._work.wait())
-            await asyncio.wait([waiting], timeout=60)
-            waiting.cancel()
-            return
-        await self._attend(slot, task, slot.worker)
-        slot.tasks_done += 1
-        # After a signal the worker ends, though perhaps not this very moment.
-        if slot.cancelled or slot.timed_out or slot.tasks_done >= RECYCLE_TASKS:
-            await self._dismiss(slot)
+            await _wait(slot.work, 60)
+        elif self._halted:
+            await asyncio.to_thread(self._store.requeue, task.id, counted=False)
+        else:
+            await self._attend(slot, task, slot.worker)
+            slot.tasks_done += 1
+            # One that was told to end is on its way out, and not for another task.
+            if slot.tasks_done >= RECYCLE_TASKS or slot.cancelled or slot.timed_out:
+                await self._dismiss(slot)
+
+    async def _started(self, slot: _Slot) -> WorkerProcess | None:
+        """None where the service ends meanwhile. Raises WorkerDied."""
+        slot.starting = asyncio.create_task(WorkerProcess.start(self._settings.device, self.threads))
+        try:
+            await asyncio.wait([slot.starting])
+            return None if slot.starting.cancelled() else slot.starting.result()
+        finally:
+            slot.starting = None
 
     @property
     def threads(self) -> int:
@@ -236,7 +262,7 @@ class Supervisor:
         elif report["error"]["code"] == TaskBusy.code:
             # The process that worked on it before has not quite ended yet.
             await asyncio.sleep(1)
-            await asyncio.to_thread(self._store.requeue, task.id, counted=False)
+            await self._insist(self._store.requeue, task.id, counted=False)
         else:
             outcome = Outcome(warnings=tuple(warnings), error=report["error"])
             await self._finish(task, "failed", outcome, report)
@@ -245,7 +271,7 @@ class Supervisor:
         if slot.cancelled or slot.timed_out:
             await asyncio.to_thread(discard_cache, self._settings, task.id)
             await self._finish_stopped(slot, task, [])
-        elif self._draining:
+        elif self._draining.is_set():
             await asyncio.to_thread(self._store.requeue, task.id, counted=False)
         else:
             self._observer.worker_died()
@@ -255,8 +281,7 @@ class Supervisor:
                 await self._finish(task, "failed", Outcome(error=error), {})
             else:
                 _log.warning("task %s: %s; it is worked on again", task.id, death)
-                await asyncio.to_thread(self._store.requeue, task.id, counted=True)
-                self._work.set()
+                await self._insist(self._store.requeue, task.id, counted=True)
 
     async def _finish_stopped(self, slot: _Slot, task: Task, warnings: list[str]) -> None:
         if slot.timed_out:
@@ -275,13 +300,22 @@ class Supervisor:
             if state == "succeeded":
                 problem = {"code": error.code, "message": str(error), "detail": None}
                 state, outcome = "failed", Outcome(warnings=outcome.warnings, error=problem)
-        # Before the state: whoever sees the end sees the disk as it stays.
-        kept = [task.request.output, PREVIEW] if state == "succeeded" else []
-        await asyncio.to_thread(self._files.delete_all_but, task.id, kept)
         ttl = self._settings.result_ttl_seconds
-        finished = await asyncio.to_thread(self._store.finish, task.id, state, outcome, ttl)
+        finished = await self._insist(finish, self._store, self._files, task, state, outcome, ttl)
         if finished is not None:
             self._observer.ended(finished, report)
+
+    async def _insist(self, work: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+        """Does it in a thread, again and again while the disk fails: what is known of a task must not get
+        lost. Raises StorageError when the service ends meanwhile; the next one finds the task at work."""
+        while True:
+            try:
+                return await asyncio.to_thread(work, *arguments, **more)
+            except StorageError as error:
+                if self._draining.is_set():
+                    raise
+                _log.error("%s; tried again in %g s", error, _PAUSE_SECONDS)
+                await _wait(self._draining, _PAUSE_SECONDS)
 
     def _job(self, task: Task) -> dict[str, Any]:
         return {
@@ -290,6 +324,12 @@ class Supervisor:
             "settings": task_settings(self._loaded, self._files, task, self.threads),
             "digest": self._settings.audit_log is not None,
         }
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait([waiting], timeout=seconds)
+    waiting.cancel()
 
 
 def task_settings(
