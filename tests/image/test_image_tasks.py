@@ -161,8 +161,8 @@ def test_a_root_owned_volume_is_given_to_the_runner(
     assert sorted(path.name for path in cache.iterdir()) == [".ff-cache-root", ".trash"]
 
 
-def test_without_a_command_it_teaches(image: str) -> None:
-    result = run(image)
+def test_asked_for_help_it_teaches(image: str) -> None:
+    result = run(image, "--help")
     assert result.code == 0
     assert "Usage: facefusion-runner" in result.out
 
