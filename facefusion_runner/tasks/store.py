@@ -83,7 +83,7 @@ class TaskStore:
                 self._database.close()
                 raise StorageError(
                     f"the task store {path} is damaged ({error}); move it away, and the service begins "
-                    f"without tasks"
+                    "without tasks and results"
                 ) from error
             except BaseException:
                 self._database.close()
