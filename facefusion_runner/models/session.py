@@ -148,6 +148,14 @@ class SessionFactory:
             ) from fault
         return Session(entry, path, network, time.perf_counter() - started)
 
+    def check_device(self) -> None:
+        """Raises DeviceError when a device that was asked for cannot be used; `auto` can always."""
+        if self.device != "auto":
+            try:
+                self._create(_identity_network(), DEVICES[self.device])
+            except _Refused as refusal:
+                self._fall_back(DEVICES[self.device][0], refusal)
+
     def providers_report(self) -> dict[str, Any]:
         """What runs where, for people who look for a fault: each provider is tried with a tiny network.
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from facefusion_runner.errors import RunnerError
+from facefusion_runner.errors import DeviceError, RunnerError
 
 _LONGEST_EVENT: Final = 64 << 20
 """Bytes of one line; thumbnails of many faces come in one."""
@@ -42,7 +42,7 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, device: str, threads: int, niceness: int = NICENESS) -> Self:
-        """Returns when the process is ready. Raises WorkerDied."""
+        """Returns when the process is ready. Raises WorkerDied, and DeviceError for an unusable device."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "facefusion_runner.tasks.worker", device, str(threads)),
             stdin=asyncio.subprocess.PIPE,
@@ -56,7 +56,9 @@ class WorkerProcess:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
         try:
-            await worker._next_event()
+            first = await worker._next_event()
+            if first["event"] == "error":
+                raise DeviceError(first["error"]["message"])
         except BaseException:
             worker.kill()
             raise

@@ -90,6 +90,8 @@ class Supervisor:
         self._loops: list[asyncio.Task[None]] = []
         self._draining = asyncio.Event()
         self._halted = False
+        self.problem: str | None = None
+        """Why no task can be worked on now."""
 
     def start(self) -> None:
         self._loops = [asyncio.create_task(self._serve(slot)) for slot in self._slots]
@@ -163,8 +165,9 @@ class Supervisor:
                     await self._once(slot)
                     continue
                 except RunnerError as error:
-                    # The store or the system failed, not a task: what is queued stays queued.
-                    _log.error("no task can be worked on now: %s", error)
+                    # The store, the device or the system failed, not a task: what is queued stays queued.
+                    self.problem = f"no task can be worked on now: {error}"
+                    _log.error(self.problem)
                 except Exception:
                     _log.exception("a worker's loop failed")
                 await _wait(self._draining, _PAUSE_SECONDS)
@@ -175,6 +178,7 @@ class Supervisor:
         if slot.worker is None or not slot.worker.is_alive:
             await self._dismiss(slot)
             slot.worker = await self._started(slot)
+        self.problem = None
         slot.work.clear()
         if self._draining.is_set() or slot.worker is None:
             return

@@ -27,7 +27,11 @@ Job = dict[str, Any]
 def main() -> NoReturn:
     events = _take_stdout()
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-    worker = _Worker(events, sys.argv[1], int(sys.argv[2]))
+    try:
+        worker = _Worker(events, sys.argv[1], int(sys.argv[2]))
+    except RunnerError as error:
+        _send(events, _failure(error, error.code, str(error)))
+        sys.exit(error.exit_code)
     threading.Thread(target=_listen, args=(jobs,), name="jobs", daemon=True).start()
     worker.send({"event": "ready"})
     while True:
@@ -41,6 +45,10 @@ def _take_stdout() -> IO[str]:
     events = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return events
+
+
+def _send(events: IO[str], event: dict[str, Any]) -> None:
+    print(json.dumps(event), file=events, flush=True)
 
 
 def _listen(jobs: queue.SimpleQueue[Job]) -> None:
@@ -60,10 +68,12 @@ class _Worker:
         self._events = events
         self._jobs = jobs
         self._run = run
-        self._sessions = ReusedSessions(SessionFactory(device, threads, warn=self._tell_of_device))
+        factory = SessionFactory(device, threads, warn=self._tell_of_device)
+        factory.check_device()
+        self._sessions = ReusedSessions(factory)
 
     def send(self, event: dict[str, Any]) -> None:
-        print(json.dumps(event), file=self._events, flush=True)
+        _send(self._events, event)
 
     def _tell_of_device(self, message: str) -> None:
         """That the GPU is not used is for whoever runs the service, not for its clients."""

@@ -105,8 +105,8 @@ async def healthz() -> schemas.Health:
     operation_id="get_readiness",
 )
 async def readyz(context: InContext) -> JSONResponse:
-    """Not while it shuts down, its queue is full, or its disks are."""
-    reasons = []
+    """Not while it shuts down, its queue or its disks are full, or its device cannot be used."""
+    reasons = [] if context.supervisor.problem is None else [context.supervisor.problem]
     if context.draining:
         reasons.append("the service is shutting down")
     if (await asyncio.to_thread(context.store.counts)).get("queued", 0) >= context.settings.queue_limit:
