@@ -23,6 +23,7 @@ FINISHED: Final[dict[str, Any]] = {
     "target": {"kind": "video", "width": 1280, "height": 720, "frames": 900, "duration": 30.0},
     "progress": None,
     "timings": {"loading": 0.6, "preparing": 0.2, "swapping": 31.9, "finishing": 0.4},
+    "stages": {"analysis": 21.4, "generation": 9.8, "masking": 1.2, "blending": 3.1},
     "warnings": [],
     "error": None,
     "result": {
@@ -45,6 +46,7 @@ QUEUED: Final[dict[str, Any]] = {
     "attempts": 0,
     "position": 0,
     "timings": {},
+    "stages": {},
     "result": None,
 }
 RUNNING: Final[dict[str, Any]] = {

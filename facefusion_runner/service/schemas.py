@@ -81,6 +81,9 @@ class Task(_Answer):
     timings: dict[str, float] = Field(
         description="Seconds each phase took.", examples=[{"loading": 0.6, "swapping": 31.9}]
     )
+    stages: dict[str, float] = Field(
+        description="Seconds each stage was at work while swapping; they work side by side."
+    )
     warnings: list[str]
     error: ErrorDetail | None
     result: TaskResult | None

@@ -49,6 +49,7 @@ def view(context: Context, task: Task, base: str, position: int | None = None) -
             else None
         ),
         timings={phase: round(seconds, 3) for phase, seconds in outcome.timings.items()},
+        stages={stage: round(seconds, 3) for stage, seconds in outcome.stages.items()},
         warnings=list(running.warnings if running is not None else outcome.warnings),
         error=None if outcome.error is None else schemas.ErrorDetail(**outcome.error),
         result=_result(context, base, task),

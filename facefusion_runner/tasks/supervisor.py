@@ -258,6 +258,7 @@ class Supervisor:
                 bytes=report["bytes"],
                 sha256=report["sha256"],
                 timings=report["timings"],
+                stages=report["stages"],
                 warnings=tuple(report["warnings"]),
             )
             await self._finish(task, "succeeded", outcome, report)

@@ -43,6 +43,8 @@ class Outcome:
     """Of the result."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds each phase took."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds each stage was at work while swapping; they work side by side."""
     warnings: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
     """code, message, detail."""

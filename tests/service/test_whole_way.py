@@ -52,6 +52,7 @@ def test_a_film_goes_the_whole_way(service: Service, media: Media, tmp_path: Pat
     assert service.client.get(task["preview_url"]).headers["content-type"] == "image/jpeg"
     assert task["created_at"] <= task["started_at"] <= task["finished_at"] < task["expires_at"]
     assert task["timings"]["swapping"] > 0
+    assert {"analysis", "generation", "blending"} <= set(task["stages"])
 
     fetched = service.client.get(f"/v1/tasks/{task_id}/result")
     assert fetched.status_code == 200 and len(fetched.content) == result["bytes"]
