@@ -75,9 +75,9 @@ FACES: Final[dict[str, Any]] = {
 MODELS: Final[dict[str, Any]] = {
     "models": [
         {
-            "id": "my_retinaface",
+            "id": "my_detector",
             "role": "detector",
-            "family": "retinaface",
+            "family": "my_family",
             "licence": "apache-2.0",
             "licence_url": "https://www.apache.org/licenses/LICENSE-2.0",
             "commercial": True,

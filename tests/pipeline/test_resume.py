@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -126,7 +127,7 @@ def test_a_killed_process_is_followed_by_one_that_goes_on(task: SmallTask) -> No
     assert process.returncode == -signal.SIGKILL
     assert task.caches() == ["film"]
     task.run(task_id="film")
-    assert "it goes on after 50 frames" in " ".join(task.reporter.warnings)
+    assert re.search("it goes on after (50|100|150) frames", " ".join(task.reporter.warnings))
     assert decoded(task.output) == wanted
     assert task.caches() == []
 
