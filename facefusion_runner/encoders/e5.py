@@ -9,35 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from facefusion_runner.encoders import Encoder
-from facefusion_runner.faces.geometry import TemplateName, alignment, cut
-from facefusion_runner.faces.types import Float, Picture
+from facefusion_runner.encoders.crops import CropEncoder, CropParameters
 from facefusion_runner.models.catalog import ModelEntry
 from facefusion_runner.models.families import parameters
 from facefusion_runner.models.session import OpenModel, Session
-from facefusion_runner.models.tensors import Colour, Layout, Triple, input_size, run, tensor, unfit
+from facefusion_runner.models.tensors import Layout, input_size, unfit
 
 FAMILIES: Final[tuple[str, ...]] = ("e5",)
 
 
-class Parameters(BaseModel):
+class Parameters(CropParameters):
     """Catalog parameters."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    space: str = ""
-    """Name of the embedding space; empty: the model's id."""
-    template: TemplateName = "arcface_112_v2"
-    side: int = Field(112, ge=16)
-    """Side of the aligned square crop in pixels."""
-    mean: Triple = (127.5, 127.5, 127.5)
-    """Subtracted from 0..255, in the order of `colour`."""
-    std: Triple = (127.5, 127.5, 127.5)
-    """Divided by after the mean, in the order of `colour`."""
-    colour: Colour = "rgb"
     layout: Layout = "nchw"
     output: str = ""
     """Name of the output that is the vector; empty: the first."""
@@ -70,36 +56,7 @@ def load(entry: ModelEntry, open_model: OpenModel) -> Encoder:
     if dimension is None or p.dimension not in (None, dimension):
         wanted = p.dimension or "a fixed number of, or else the parameter dimension for,"
         raise unfit(session, f"a vector of {wanted} values as output {names[index]}")
-    return CropEncoder(session, p, index, dimension)
-
-
-class CropEncoder:
-    """Embeds all faces of a picture as one batch where the graph allows."""
-
-    def __init__(self, session: Session, parameters: Parameters, output: int, dimension: int) -> None:
-        self._session = session
-        self._parameters = parameters
-        self._output = output
-        self._dimension = dimension
-
-    @property
-    def space(self) -> str:
-        return self._parameters.space or self._session.entry.id
-
-    @property
-    def dimension(self) -> int:
-        return self._dimension
-
-    def embed(self, picture: Picture, points: Sequence[Float]) -> Float:
-        """(n, dimension) float32, not normalised, for n sets of five points (5, 2) in one picture."""
-        if not len(points):
-            return np.empty((0, self._dimension), np.float32)
-        p = self._parameters
-        crops = [cut(picture, alignment(five, p.template, p.side), p.side) for five in points]
-        vectors = run(self._session, tensor(crops, p.mean, p.std, p.colour, p.layout))[self._output]
-        if vectors.size != len(crops) * self._dimension:
-            raise unfit(self._session, f"vectors of {self._dimension} values, not {list(vectors.shape)}")
-        return vectors.reshape(len(crops), self._dimension)
+    return CropEncoder(session, p, dimension, layout=p.layout, output=index)
 
 
 def _length(shape: Sequence[int | str]) -> int | None:
