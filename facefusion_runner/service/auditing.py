@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from facefusion_runner import values
 from facefusion_runner.audit import AuditLog, Digests, Entry
 from facefusion_runner.audit import Outcome as Audited
 from facefusion_runner.policies import Verdict
@@ -78,4 +79,5 @@ _PARTS = ("source", "target", "reference")
 
 def _stated(options: Mapping[str, Any]) -> bool:
     # It was read as a setting before: whatever is written here is one.
-    return str(options.get("consent", False)).strip().lower() in ("true", "1", "yes", "on", "y", "t")
+    text = str(options.get("consent") or "").strip()
+    return bool(text) and values.boolean(text)
