@@ -236,9 +236,6 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 def _open(settings: Settings, accept: tuple[str, ...] = ()) -> tuple[Catalog, ModelStore]:
-    from facefusion_runner.models.catalog import Catalog
-    from facefusion_runner.models.store import ModelStore
+    from facefusion_runner.models.store import open_models
 
-    catalog = Catalog.load(settings.model_root)
-    accepted = frozenset((*settings.model_licenses_accepted, *accept))
-    return catalog, ModelStore(settings.model_root, catalog, accepted, settings.offline)
+    return open_models(settings, accept)

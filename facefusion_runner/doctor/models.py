@@ -9,7 +9,7 @@ from facefusion_runner.doctor.check import Check, one_line
 from facefusion_runner.errors import RunnerError
 from facefusion_runner.loading import Loaded
 from facefusion_runner.models.catalog import Catalog
-from facefusion_runner.models.store import ModelStore
+from facefusion_runner.models.store import ModelStore, open_models
 from facefusion_runner.settings import Settings
 
 
@@ -17,13 +17,11 @@ def examine(loaded: Loaded[Settings]) -> Iterator[Check]:
     settings = loaded.settings
     yield _root(settings)
     try:
-        catalog = Catalog.load(settings.model_root)
-        accepted = frozenset(settings.model_licenses_accepted)
-        store = ModelStore(settings.model_root, catalog, accepted, settings.offline)
+        catalog, store = open_models(settings)
     except RunnerError as error:
         yield Check("catalog", "fail", one_line(error))
         return
-    names = sorted(accepted)
+    names = sorted(set(settings.model_licenses_accepted))
     yield Check("licences", "ok", f"accepted: {', '.join(names) or 'none'}", details={"accepted": names})
     yield _weights(catalog, store)
     yield _networks(settings, catalog, store)

@@ -13,7 +13,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, TYPE_CHECKING, Final, Literal
 from urllib.parse import urldefrag
 
 from filelock import FileLock
@@ -30,6 +30,9 @@ from facefusion_runner.models.catalog import FILE_NAME, Catalog, Licence, ModelE
 from facefusion_runner.models.digests import DigestCache
 from facefusion_runner.models.download import PATIENCE, Patience, Progress, Wanted, discard, download
 
+if TYPE_CHECKING:
+    from facefusion_runner.settings import Settings
+
 State = Literal["present", "missing", "damaged", "not accepted"]
 
 DOWNLOADS: Final = ".downloads"
@@ -38,6 +41,16 @@ COMMAND: Final = "facefusion-runner models"
 
 def _silent(done: int, total: int | None) -> None:
     """Shows no progress."""
+
+
+def open_models(settings: Settings, accept: Sequence[str] = ()) -> tuple[Catalog, ModelStore]:
+    """The catalogs and the weights that the settings name; `accept`: further licences.
+
+    Raises ConfigError and ModelError.
+    """
+    catalog = Catalog.load(settings.model_root)
+    accepted = frozenset((*settings.model_licenses_accepted, *accept))
+    return catalog, ModelStore(settings.model_root, catalog, accepted, settings.offline)
 
 
 class ModelStore:

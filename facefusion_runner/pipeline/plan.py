@@ -14,9 +14,8 @@ from facefusion_runner.media.credentials import MEDIA_TYPES, Credentials
 from facefusion_runner.media.pictures import SUFFIXES
 from facefusion_runner.media.probe import MediaInfo, probe
 from facefusion_runner.media.writer import VideoWriter, check_output
-from facefusion_runner.models.catalog import Catalog
 from facefusion_runner.models.families import needs_source
-from facefusion_runner.models.store import ModelStore
+from facefusion_runner.models.store import open_models
 from facefusion_runner.settings import Settings
 
 
@@ -83,9 +82,7 @@ def check_sources(sources: Sequence[Path], generator: str, most: int | None) -> 
 
 def _needs_source(settings: Settings) -> bool | None:
     """Raises ModelError or ConfigError for a generator that no catalog knows, or a catalog at fault."""
-    catalog = Catalog.load(settings.model_root)
-    accepted = frozenset(settings.model_licenses_accepted)
-    store = ModelStore(settings.model_root, catalog, accepted, settings.offline)
+    catalog, store = open_models(settings)
     return needs_source(catalog.resolve("generator", settings.generator, store))
 
 

@@ -23,9 +23,9 @@ from facefusion_runner.media.pictures import read_picture, write_picture
 from facefusion_runner.media.reader import VideoReader
 from facefusion_runner.media.still import Still
 from facefusion_runner.media.writer import VideoWriter
-from facefusion_runner.models.catalog import Catalog, ModelEntry
+from facefusion_runner.models.catalog import ModelEntry
 from facefusion_runner.models.session import SessionFactory, SessionOpener
-from facefusion_runner.models.store import ModelStore
+from facefusion_runner.models.store import open_models
 from facefusion_runner.pipeline.artifacts import Artifacts
 from facefusion_runner.pipeline.checkpoints import STRETCH_SECONDS, Checkpoint, Checkpoints, fingerprint
 from facefusion_runner.pipeline.enhancement import Enhancement
@@ -207,9 +207,7 @@ class _Task:
 
     def _networks(self) -> Networks:
         settings = self._settings
-        catalog = Catalog.load(settings.model_root)
-        accepted = frozenset(settings.model_licenses_accepted)
-        store = ModelStore(settings.model_root, catalog, accepted, settings.offline)
+        catalog, store = open_models(settings)
         opener = self._sessions or SessionFactory(settings.device, settings.threads, warn=self._warn)
         return NetworkLoader(settings, catalog, store, opener).open()
 
