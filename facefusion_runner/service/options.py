@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 from facefusion_runner import loading
 from facefusion_runner.errors import ConfigError
@@ -17,15 +17,7 @@ from facefusion_runner.settings import (
     Settings,
     Stretch,
 )
-
-VideoFormat = Literal["mp4", "mov", "mkv", "webm"]
-PictureFormat = Literal["jpg", "png", "webp"]
-
-OUTPUT_FORMATS: Final[dict[str, tuple[str, ...]]] = {
-    "video": get_args(VideoFormat),
-    "picture": get_args(PictureFormat),
-}
-"""The endings an output may have, by the target's kind."""
+from facefusion_runner.tasks.formats import OUTPUT_FORMATS
 
 _SECTIONS: Final = (Stretch, Faces, Networks, Blending, Encoding)
 _FILES: Final = frozenset({"reference"})

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
@@ -27,6 +28,7 @@ from multipart import (
 from starlette.requests import ClientDisconnect
 
 from facefusion_runner.errors import StorageError
+from facefusion_runner.service.context import Context
 from facefusion_runner.service.errors import ApiError
 
 IDLE_SECONDS: Final = 20.0
@@ -50,6 +52,8 @@ class Upload:
     digests: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each file in hexadecimal."""
     bytes: int = 0
+    kept: bool = False
+    """Whether the folder has become a task's."""
 
 
 def declared_bytes(request: Request, limit: int) -> int:
@@ -61,15 +65,32 @@ def declared_bytes(request: Request, limit: int) -> int:
     return declared
 
 
-async def receive(
-    request: Request, folder: Path, files: Mapping[str, int], fields: frozenset[str], limit: int
-) -> Upload:
-    """Reads the request into `folder`; `files`: how many parts of each name may come, `limit`: bytes in all.
+@asynccontextmanager
+async def received(
+    request: Request, context: Context, files: Mapping[str, int], fields: frozenset[str]
+) -> AsyncIterator[Upload]:
+    """What the request brings, in a folder that is deleted at the block's end unless the upload is `kept`.
 
-    Raises ApiError and StorageError.
+    `files`: how many parts of each name may come. Raises ApiError and StorageError.
     """
-    boundary = _boundary(request)
+    try:
+        folder = await asyncio.to_thread(context.files.new_upload)
+    except OSError as error:
+        raise StorageError(f"no upload can be stored: {error.strerror}") from None
     upload = Upload(folder)
+    try:
+        await _receive(request, upload, files, fields, context.settings.max_upload_bytes)
+        context.metrics.uploaded(upload.bytes)
+        yield upload
+    finally:
+        if not upload.kept:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+async def _receive(
+    request: Request, upload: Upload, files: Mapping[str, int], fields: frozenset[str], limit: int
+) -> None:
+    boundary = _boundary(request)
     parts = _Parts(upload, files, fields)
     parser = PushMultipartParser(
         boundary,
@@ -91,7 +112,6 @@ async def receive(
         raise ApiError(400, "bad_multipart", f"not a multipart request that can be read: {error}") from None
     finally:
         await parts.close()
-    return upload
 
 
 async def _chunks(request: Request, limit: int, upload: Upload) -> AsyncIterator[bytes]:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Final
 
 from fastapi import Request
 
 from facefusion_runner.service import schemas
 from facefusion_runner.service.context import Context
 from facefusion_runner.service.links import Purpose
+from facefusion_runner.tasks.formats import MEDIA_TYPES
 from facefusion_runner.tasks.task import Task
-
-MEDIA_TYPES: Final = {
-    **{".mp4": "video/mp4", ".mov": "video/quicktime", ".mkv": "video/x-matroska", ".webm": "video/webm"},
-    **{".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"},
-}
 
 
 async def shown(context: Context, request: Request, task: Task) -> schemas.Task:
@@ -59,15 +54,15 @@ def view(context: Context, task: Task, base: str, position: int | None = None) -
 
 def result_name(task: Task) -> str:
     """Under which the result is downloaded."""
-    return task.id + _suffix(task)
+    return f"{task.id}.{_ending(task)}"
 
 
 def media_type(task: Task) -> str:
-    return MEDIA_TYPES[_suffix(task)]
+    return MEDIA_TYPES[_ending(task)]
 
 
-def _suffix(task: Task) -> str:
-    return "." + task.request.output.rpartition(".")[2]
+def _ending(task: Task) -> str:
+    return task.request.output.rpartition(".")[2]
 
 
 def _result(context: Context, base: str, task: Task) -> schemas.TaskResult | None:

@@ -18,21 +18,20 @@ from facefusion_runner.faces.types import Face, Picture
 from facefusion_runner.media.pictures import read_picture
 from facefusion_runner.media.probe import MediaInfo, probe
 from facefusion_runner.media.reader import VideoReader
-from facefusion_runner.models.catalog import Catalog, Role
+from facefusion_runner.models.catalog import Role
 from facefusion_runner.models.families import load_detector
 from facefusion_runner.models.session import SessionOpener
-from facefusion_runner.models.store import ModelStore
+from facefusion_runner.models.store import open_models
 from facefusion_runner.pipeline.plan import make_plan
 from facefusion_runner.policies.examination import examine, require_consent
 from facefusion_runner.settings import Settings
+from facefusion_runner.tasks.formats import OUTPUT_FORMATS
 
 _SUFFIX: Final = {
     **{"mp4": ".mp4", "matroska": ".mkv", "gif": ".mp4"},
     **{"jpeg": ".jpg", "png": ".png", "webp": ".webp"},
 }
 """Of the output, by the target's container."""
-
-_ENDINGS: Final = {"video": (".mp4", ".mov", ".mkv", ".webm"), "picture": (".jpg", ".png", ".webp")}
 
 _THUMBNAIL_SIDE: Final = 224
 _MARGIN: Final = 0.4
@@ -62,8 +61,8 @@ def inspect(
         raise InputError(
             f"{target} is {float(info.duration):.0f} s long; {limits.seconds:g} s are the most that is taken"
         )
-    if output_format is not None and f".{output_format}" not in _ENDINGS[info.kind]:
-        fitting = ", ".join(ending[1:] for ending in _ENDINGS[info.kind])
+    if output_format is not None and output_format not in OUTPUT_FORMATS[info.kind]:
+        fitting = ", ".join(OUTPUT_FORMATS[info.kind])
         raise ConfigError(
             f"options: output_format = {output_format!r}: {target} is a {info.kind}; say one of {fitting}"
         )
@@ -90,19 +89,13 @@ _MODELS: Final[dict[str, Role]] = {
 
 def _check_models(settings: Settings) -> None:
     """Raises ModelError or LicenceError for a model that is named and cannot be used; opens none."""
-    catalog, store = _models(settings)
+    catalog, store = open_models(settings)
     for setting, role in _MODELS.items():
         name = getattr(settings, setting)
         if name not in ("auto", None):
             entry = catalog.resolve(role, name, store)
             if entry.file:
                 store.path(entry)
-
-
-def _models(settings: Settings) -> tuple[Catalog, ModelStore]:
-    catalog = Catalog.load(settings.model_root)
-    accepted = frozenset(settings.model_licenses_accepted)
-    return catalog, ModelStore(settings.model_root, catalog, accepted, settings.offline)
 
 
 def described(info: MediaInfo) -> dict[str, Any]:
@@ -120,7 +113,7 @@ def find_faces(
     settings: Settings, path: Path, seconds: float, opener: SessionOpener, max_pixels: int
 ) -> dict[str, Any]:
     """The faces of a picture, or of the frame that a film shows at `seconds`, from left to right."""
-    catalog, store = _models(settings)
+    catalog, store = open_models(settings)
 
     def session(model_id: str) -> Any:
         entry = catalog.get(model_id)

@@ -15,7 +15,7 @@ from facefusion_runner.service.access import AUTHENTICATION, Caller
 from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import Context, InContext
 from facefusion_runner.service.errors import ApiError, described
-from facefusion_runner.service.options import OUTPUT_FORMATS
+from facefusion_runner.tasks.formats import OUTPUT_FORMATS
 
 router = APIRouter()
 
@@ -44,13 +44,10 @@ async def models(context: InContext, caller: Caller) -> schemas.Models:
 
 def _models(context: Context) -> list[schemas.Model]:
     from facefusion_runner.commands.models import describe
-    from facefusion_runner.models.catalog import Catalog
-    from facefusion_runner.models.store import ModelStore
+    from facefusion_runner.models.store import open_models
 
     settings = context.settings
-    catalog = Catalog.load(settings.model_root)
-    accepted = frozenset(settings.model_licenses_accepted)
-    store = ModelStore(settings.model_root, catalog, accepted, settings.offline)
+    catalog, store = open_models(settings)
     return [schemas.Model(**describe(entry, catalog, store)) for entry in catalog.entries()]
 
 

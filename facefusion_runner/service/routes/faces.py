@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import shutil
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
 
-from facefusion_runner.errors import StorageError
 from facefusion_runner.service import schemas
 from facefusion_runner.service.access import AUTHENTICATION, Caller
 from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import InContext
 from facefusion_runner.service.errors import ApiError, described
-from facefusion_runner.service.uploads import declared_bytes, receive
+from facefusion_runner.service.uploads import declared_bytes, received
 from facefusion_runner.tasks.supervisor import common_settings
 
 router = APIRouter(prefix="/v1/faces", tags=["faces"])
@@ -62,27 +60,17 @@ async def find(request: Request, context: InContext, caller: Caller) -> schemas.
     """Boxes, points and thumbnails, from left to right; nothing of it is kept."""
     declared = declared_bytes(request, context.settings.max_upload_bytes)
     await asyncio.to_thread(check_disks, context.settings, context.files.root, declared)
-    try:
-        folder = await asyncio.to_thread(context.files.new_upload)
-    except OSError as error:
-        raise StorageError(f"no upload can be stored: {error.strerror}") from None
-    try:
-        upload = await receive(
-            request, folder, {"picture": 1}, frozenset({"time"}), context.settings.max_upload_bytes
-        )
-        context.metrics.uploaded(upload.bytes)
+    async with received(request, context, {"picture": 1}, frozenset({"time"})) as upload:
         if not upload.files.get("picture"):
             raise ApiError(422, "missing_part", "the part picture is missing")
         job = {
             "job": "faces",
-            "picture": str(folder / upload.files["picture"][0]),
+            "picture": str(upload.folder / upload.files["picture"][0]),
             "seconds": _seconds(upload.fields.get("time", "")),
             "max_pixels": context.settings.max_pixels,
             "settings": common_settings(context.loaded),
         }
-        answer = await context.inspector.run(job, folder)
-    finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        answer = await context.inspector.run(job, upload.folder)
     return schemas.FoundFaces(**{name: answer[name] for name in ("width", "height", "faces")})
 
 

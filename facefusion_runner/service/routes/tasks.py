@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import shutil
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
@@ -21,8 +20,10 @@ from facefusion_runner.service.access import AUTHENTICATION, Caller, caller_of, 
 from facefusion_runner.service.admission import check_disks
 from facefusion_runner.service.context import Context, InContext
 from facefusion_runner.service.errors import RETRY_SECONDS, ApiError, described, not_found
-from facefusion_runner.service.uploads import Upload, declared_bytes, receive
-from facefusion_runner.service.views import MEDIA_TYPES, media_type, result_name, shown
+from facefusion_runner.service.links import Purpose
+from facefusion_runner.service.uploads import Upload, declared_bytes, received
+from facefusion_runner.service.views import media_type, result_name, shown
+from facefusion_runner.tasks.formats import MEDIA_TYPES
 from facefusion_runner.tasks.store import QueueFull, TaskExists
 from facefusion_runner.tasks.supervisor import common_settings
 from facefusion_runner.tasks.task import Request as TaskRequest
@@ -126,18 +127,11 @@ async def create(
 ) -> schemas.Task:
     """Takes a source and a target, and answers as soon as they are on the disk and known to be usable."""
     await _admit(context, declared_bytes(request, context.settings.max_upload_bytes))
-    folder = await asyncio.to_thread(_new_folder, context)
-    accepted = False
-    try:
-        files = {"source": context.settings.max_sources, "target": 1, "reference": 1}
-        upload = await receive(request, folder, files, _FIELDS, context.settings.max_upload_bytes)
-        context.metrics.uploaded(upload.bytes)
-        task, accepted = await _make(context, upload, caller, idempotency_key)
-    finally:
-        if not accepted:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+    files = {"source": context.settings.max_sources, "target": 1, "reference": 1}
+    async with received(request, context, files, _FIELDS) as upload:
+        task, is_new = await _make(context, upload, caller, idempotency_key)
     response.headers["Location"] = f"/v1/tasks/{task.id}"
-    if accepted:
+    if is_new:
         _log.info(
             "task queued", task=task.id, key=caller, bytes=upload.bytes, kind=task.request.target["kind"]
         )
@@ -246,6 +240,9 @@ _FILES: Final = {
     kind: {"schema": {"type": "string", "format": "binary"}}
     for kind in (*MEDIA_TYPES.values(), "multipart/byteranges")
 }
+Expires = Annotated[int | None, Query(description="Of a signed link.")]
+Signature = Annotated[str | None, Query(max_length=200, description="Of a signed link.")]
+
 _RESULT: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The file.",
@@ -280,8 +277,8 @@ async def result(
     request: Request,
     context: InContext,
     task_id: TaskIdInPath,
-    expires: Annotated[int | None, Query(description="Of a signed link.")] = None,
-    signature: Annotated[str | None, Query(max_length=200, description="Of a signed link.")] = None,
+    expires: Expires = None,
+    signature: Signature = None,
     download: Annotated[bool, Query(description="To be saved rather than shown.")] = False,
 ) -> Response:
     """With a key or by a signed link; ranges and If-None-Match are heeded."""
@@ -325,8 +322,8 @@ async def preview(
     request: Request,
     context: InContext,
     task_id: TaskIdInPath,
-    expires: Annotated[int | None, Query(description="Of a signed link.")] = None,
-    signature: Annotated[str | None, Query(max_length=200, description="Of a signed link.")] = None,
+    expires: Expires = None,
+    signature: Signature = None,
 ) -> Response:
     """With a key or by the link in the task."""
     task = await _linked(request, context, "preview", task_id, expires, signature)
@@ -345,7 +342,12 @@ def _is_known(request: Request, tag: str) -> bool:
 
 
 async def _linked(
-    request: Request, context: Context, purpose: Any, task_id: str, expires: int | None, signature: str | None
+    request: Request,
+    context: Context,
+    purpose: Purpose,
+    task_id: str,
+    expires: int | None,
+    signature: str | None,
 ) -> Task:
     """The task, for its key or for whoever has the link."""
     task = await asyncio.to_thread(context.store.get, task_id)
@@ -372,13 +374,6 @@ async def _admit(context: Context, declared: int) -> None:
     if waiting >= context.settings.queue_limit:
         raise QueueFull(f"{waiting} tasks wait already; try again later")
     await asyncio.to_thread(check_disks, context.settings, context.files.root, declared)
-
-
-def _new_folder(context: Context) -> Any:
-    try:
-        return context.files.new_upload()
-    except OSError as error:
-        raise StorageError(f"no upload can be stored: {error.strerror}") from None
 
 
 async def _make(
@@ -469,6 +464,7 @@ async def _inspected(context: Context, upload: Upload, task_id: str, caller: str
 def _accept(context: Context, upload: Upload, task_id: str) -> None:
     try:
         context.files.accept(upload.folder, task_id)
+        upload.kept = True
     except OSError as error:
         if context.files.folder(task_id).exists():
             raise TaskExists(f"there is a task {task_id} already") from None
